@@ -1,0 +1,74 @@
+// Winnow on the same work, through the addon: prompt decoded once, forked, advanced in checkpoints with sampling
+// at temperature 1, hidden states kept, prefill inside the clock.
+import { parseArgs } from 'node:util'
+import { loadBinding } from '../../dist/binding.js'
+import { promptTokens } from './prompt-tokens.mjs'
+
+const { values } = parseArgs({
+  options: {
+    model: { type: 'string' },
+    n: { type: 'string' },
+    'prompt-tokens': { type: 'string' },
+    steps: { type: 'string' },
+    threads: { type: 'string' },
+    checkpoint: { type: 'string', default: '32' }
+  }
+})
+const n = Number(values.n)
+const steps = Number(values.steps)
+const promptLength = Number(values['prompt-tokens'])
+
+const { binding } = await loadBinding({ gpu: 'cpu' })
+const model = await binding.loadModel({
+  path: values.model,
+  gpuLayers: 0,
+  devices: [],
+  split: 'layer',
+  mainGpu: 0,
+  tensorSplit: [],
+  mmap: true,
+  mlock: false,
+  checkTensors: false
+})
+const pool = await binding.createPool(model, {
+  streams: n,
+  cellsPerStream: promptLength + steps + 1,
+  threads: Number(values.threads),
+  batch: 512,
+  kvType: 'f16',
+  flashAttention: 'auto',
+  states: true,
+  deterministic: false
+})
+const prompt = Int32Array.from(promptTokens(promptLength, model.facts.vocabulary))
+
+async function generate(count, seed) {
+  await pool.prefill(prompt, 0)
+  await pool.fork({
+    count: n,
+    seed,
+    firstCandidate: 0,
+    maxTokens: count,
+    temperature: 1,
+    topK: 0,
+    topP: 1,
+    minP: 0,
+    stopTokens: new Int32Array(0)
+  })
+  let taken = 0
+  for (;;) {
+    const advance = await pool.advance(Math.min(Number(values.checkpoint), count), 0)
+    taken += advance.tokens.length
+    if (advance.reason === 'settled') return taken
+  }
+}
+
+await generate(2, 1n)
+const started = process.hrtime.bigint()
+const tokens = await generate(steps, 2n)
+const seconds = Number(process.hrtime.bigint() - started) / 1e9
+process.stdout.write(
+  `${JSON.stringify({ driver: 'winnow', n, promptTokens: promptLength, steps, tokens, seconds, tokensPerSecond: tokens / seconds })}\n`
+)
+await pool.close()
+model.close()

@@ -1,0 +1,267 @@
+#include "convert.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace winnow {
+namespace {
+
+constexpr std::int64_t kIntMax = std::numeric_limits<int>::max();
+
+Napi::TypeError unexpected(const Napi::Value& value, const std::string& what, const char* name) {
+  return Napi::TypeError::New(value.Env(),
+                              "Expected " + what + " for " + name + " but received " + value.ToString().Utf8Value());
+}
+
+// The key of an options object; a missing one is `undefined` and refused by the conversion that follows.
+int integer(const Napi::Object& from, const char* key, std::int64_t low = 0, std::int64_t high = kIntMax) {
+  return static_cast<int>(to_integer(from.Get(key), key, low, high));
+}
+std::string text(const Napi::Object& from, const char* key) { return to_text(from.Get(key), key); }
+bool flag(const Napi::Object& from, const char* key) { return to_bool(from.Get(key), key); }
+float real(const Napi::Object& from, const char* key) { return static_cast<float>(to_number(from.Get(key), key)); }
+
+Napi::Array array(const Napi::Object& from, const char* key) {
+  const Napi::Value value = from.Get(key);
+  if (!value.IsArray()) throw unexpected(value, "an array", key);
+  return value.As<Napi::Array>();
+}
+
+template <typename Array, typename Element>
+Array copy_out(Napi::Env env, const std::vector<Element>& values) {
+  Array out = Array::New(env, values.size());
+  if (!values.empty()) std::memcpy(out.Data(), values.data(), values.size() * sizeof(Element));
+  return out;
+}
+
+void set_text_list(Napi::Object& to, const char* key, const std::vector<std::string>& values) {
+  Napi::Array list = Napi::Array::New(to.Env(), values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) list[static_cast<std::uint32_t>(i)] = values[i];
+  to[key] = list;
+}
+
+const char* reason_text(AdvanceReason reason) {
+  switch (reason) {
+    case AdvanceReason::reached: return "reached";
+    case AdvanceReason::settled: return "settled";
+    case AdvanceReason::full: return "full";
+    case AdvanceReason::deadline: return "deadline";
+    case AdvanceReason::aborted: return "aborted";
+  }
+  return "aborted";
+}
+
+}  // namespace
+
+Napi::Object to_object(const Napi::Value& value, const char* name) {
+  if (!value.IsObject() || value.IsArray() || value.IsTypedArray()) throw unexpected(value, "an object", name);
+  return value.As<Napi::Object>();
+}
+
+std::string to_text(const Napi::Value& value, const char* name) {
+  if (!value.IsString()) throw unexpected(value, "a string", name);
+  return value.As<Napi::String>().Utf8Value();
+}
+
+bool to_bool(const Napi::Value& value, const char* name) {
+  if (!value.IsBoolean()) throw unexpected(value, "true or false", name);
+  return value.As<Napi::Boolean>().Value();
+}
+
+double to_number(const Napi::Value& value, const char* name) {
+  if (!value.IsNumber() || !std::isfinite(value.As<Napi::Number>().DoubleValue()))
+    throw unexpected(value, "a finite number", name);
+  return value.As<Napi::Number>().DoubleValue();
+}
+
+std::int64_t to_integer(const Napi::Value& value, const char* name, std::int64_t low, std::int64_t high) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
+  if (!(number >= static_cast<double>(low) && number <= static_cast<double>(high)) || std::floor(number) != number)
+    throw unexpected(value, "an integer from " + std::to_string(low) + " to " + std::to_string(high), name);
+  return static_cast<std::int64_t>(number);
+}
+
+std::uint64_t to_unsigned(const Napi::Value& value, const char* name) {
+  bool lossless = false;
+  const std::uint64_t number = value.IsBigInt() ? value.As<Napi::BigInt>().Uint64Value(&lossless) : 0;
+  if (!lossless) throw unexpected(value, "a BigInt from 0 to 2^64 - 1", name);
+  return number;
+}
+
+std::vector<std::int32_t> to_int32s(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array)
+    throw unexpected(value, "an Int32Array", name);
+  const Napi::Int32Array array = value.As<Napi::Int32Array>();
+  if (array.ElementLength() == 0) return {};
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
+
+Napi::Float32Array to_float32s(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
+    throw unexpected(value, "a Float32Array", name);
+  return value.As<Napi::Float32Array>();
+}
+
+ModelParams to_model_params(const Napi::Value& value) {
+  const Napi::Object from = to_object(value, "the model options");
+  ModelParams params;
+  params.path = text(from, "path");
+  params.gpu_layers = integer(from, "gpuLayers", -1);
+  const Napi::Array devices = array(from, "devices");
+  for (std::uint32_t i = 0; i < devices.Length(); ++i) params.devices.push_back(to_text(devices[i], "devices"));
+  params.split = text(from, "split");
+  params.main_gpu = integer(from, "mainGpu");
+  const Napi::Array shares = array(from, "tensorSplit");
+  for (std::uint32_t i = 0; i < shares.Length(); ++i)
+    params.tensor_split.push_back(static_cast<float>(to_number(shares[i], "tensorSplit")));
+  params.mmap = flag(from, "mmap");
+  params.mlock = flag(from, "mlock");
+  params.check_tensors = flag(from, "checkTensors");
+  return params;
+}
+
+PoolParams to_pool_params(const Napi::Value& value) {
+  const Napi::Object from = to_object(value, "the pool options");
+  PoolParams params;
+  params.streams = integer(from, "streams");
+  params.cells_per_stream = integer(from, "cellsPerStream");
+  params.threads = integer(from, "threads");
+  params.batch = integer(from, "batch");
+  params.kv_type = text(from, "kvType");
+  params.flash_attention = text(from, "flashAttention");
+  params.states = flag(from, "states");
+  params.deterministic = flag(from, "deterministic");
+  return params;
+}
+
+ForkParams to_fork_params(const Napi::Value& value) {
+  const Napi::Object from = to_object(value, "the fork options");
+  ForkParams params;
+  params.count = integer(from, "count");
+  params.seed = to_unsigned(from.Get("seed"), "seed");
+  params.first_candidate = static_cast<std::uint32_t>(integer(from, "firstCandidate"));
+  params.max_tokens = integer(from, "maxTokens");
+  params.sampling.temperature = real(from, "temperature");
+  params.sampling.top_k = integer(from, "topK");
+  params.sampling.top_p = real(from, "topP");
+  params.sampling.min_p = real(from, "minP");
+  params.stop_tokens = to_int32s(from.Get("stopTokens"), "stopTokens");
+  return params;
+}
+
+RandomModelParams to_random_model_params(const Napi::Value& value) {
+  const Napi::Object from = to_object(value, "the random model's options");
+  RandomModelParams params;
+  params.path = text(from, "path");
+  params.architecture = text(from, "architecture");
+  params.weights = text(from, "weights");
+  params.tokenizer = text(from, "tokenizer");
+  params.vocabulary = integer(from, "vocabulary");
+  params.width = integer(from, "width");
+  params.layers = integer(from, "layers");
+  params.heads = integer(from, "heads");
+  params.heads_kv = integer(from, "headsKv");
+  params.feed_forward = integer(from, "feedForward");
+  params.context = integer(from, "context");
+  params.spread = real(from, "spread");
+  params.seed = to_unsigned(from.Get("seed"), "seed");
+  params.chat_template = text(from, "chatTemplate");
+  return params;
+}
+
+Napi::Value from_int32s(Napi::Env env, const std::vector<std::int32_t>& values) {
+  return copy_out<Napi::Int32Array>(env, values);
+}
+
+Napi::Value from_floats(Napi::Env env, const std::vector<float>& values) {
+  return copy_out<Napi::Float32Array>(env, values);
+}
+
+Napi::Value from_device(Napi::Env env, const Device& device) {
+  Napi::Object to = Napi::Object::New(env);
+  to["name"] = device.name;
+  to["description"] = device.description;
+  to["type"] = device.type;
+  to["memoryFree"] = static_cast<double>(device.memory_free);
+  to["memoryTotal"] = static_cast<double>(device.memory_total);
+  return to;
+}
+
+Napi::Value from_facts(Napi::Env env, const ModelFacts& facts) {
+  Napi::Object to = Napi::Object::New(env);
+  to["path"] = facts.path;
+  to["architecture"] = facts.architecture;
+  to["description"] = facts.description;
+  to["parameters"] = static_cast<double>(facts.parameters);
+  to["bytes"] = static_cast<double>(facts.bytes);
+  to["contextTrain"] = facts.context_train;
+  to["width"] = facts.width;
+  to["layers"] = facts.layers;
+  to["heads"] = facts.heads;
+  to["headsKv"] = facts.heads_kv;
+  to["vocabulary"] = facts.vocabulary;
+  to["bos"] = facts.bos;
+  to["eos"] = facts.eos;
+  to["eot"] = facts.eot;
+  to["addBos"] = facts.add_bos;
+  to["hasTokenizer"] = facts.has_tokenizer;
+  to["chatTemplate"] = facts.chat_template ? Napi::Value(Napi::String::New(env, *facts.chat_template)) : env.Null();
+  to.Freeze();
+  return to;
+}
+
+Napi::Value from_facts(Napi::Env env, const HeadFacts& facts) {
+  Napi::Object to = Napi::Object::New(env);
+  to["path"] = facts.path;
+  to["kind"] = facts.kind;
+  to["activation"] = facts.activation;
+  to["width"] = facts.width;
+  to["hidden"] = facts.hidden;
+  set_text_list(to, "features", facts.features);
+  to["trainedOn"] = facts.trained_on;
+  to["modelSha256"] = facts.model_sha256;
+  to.Freeze();
+  return to;
+}
+
+Napi::Value from_prefill(Napi::Env env, const Prefill& prefill) {
+  Napi::Object to = Napi::Object::New(env);
+  to["reason"] = reason_text(prefill.reason);
+  to["tokens"] = prefill.tokens;
+  to["seconds"] = prefill.seconds;
+  return to;
+}
+
+Napi::Value from_advance(Napi::Env env, const Advance& advance) {
+  Napi::Object to = Napi::Object::New(env);
+  to["reason"] = reason_text(advance.reason);
+  to["steps"] = advance.steps;
+  to["branches"] = from_int32s(env, advance.branches);
+  to["counts"] = from_int32s(env, advance.counts);
+  to["status"] = copy_out<Napi::Uint8Array>(env, advance.status);
+  to["tokens"] = from_int32s(env, advance.tokens);
+  to["logprobs"] = from_floats(env, advance.logprobs);
+  to["entropies"] = from_floats(env, advance.entropies);
+  to["decoded"] = static_cast<double>(advance.decoded);
+  to["decodeSeconds"] = advance.decode_seconds;
+  to["sampleSeconds"] = advance.sample_seconds;
+  return to;
+}
+
+Napi::Value from_occupancy(Napi::Env env, const Occupancy& occupancy) {
+  Napi::Object to = Napi::Object::New(env);
+  to["streams"] = occupancy.streams;
+  to["streamsUsed"] = occupancy.streams_used;
+  to["streamsFree"] = occupancy.streams_free;
+  to["cellsPerStream"] = occupancy.cells_per_stream;
+  to["cells"] = static_cast<double>(occupancy.cells);
+  to["cellsUsed"] = static_cast<double>(occupancy.cells_used);
+  to["cellsFree"] = static_cast<double>(occupancy.cells_free);
+  to["cellsPeak"] = static_cast<double>(occupancy.cells_peak);
+  to["live"] = occupancy.live;
+  to["kvBytes"] = static_cast<double>(occupancy.kv_bytes);
+  return to;
+}
+
+}  // namespace winnow

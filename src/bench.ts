@@ -1,0 +1,139 @@
+import type { Arm } from './arm.js'
+import type { Engine } from './engine.js'
+import { WinnowError } from './errors.js'
+import type { Problem } from './problems.js'
+import type { Result } from './result.js'
+import { type Conditions, candidatesFor, type Reference, type Row, rowOf, runArm } from './trial.js'
+
+/** A prompt that could not be measured under an arm; the bench goes on without it. */
+export interface Failure {
+  readonly prompt: number
+  readonly arm: string
+  readonly code: string
+  readonly message: string
+}
+
+export interface BenchSetup {
+  readonly engine: Engine
+  readonly problems: readonly Problem[]
+  readonly arms: readonly Arm[]
+  readonly conditions: Conditions
+  /** Rows of an earlier, interrupted run: what they measured is not measured again. */
+  readonly done: readonly Row[]
+  readonly signal?: AbortSignal | undefined
+  /** Called as soon as a row is known, and awaited: what it writes survives an interruption. */
+  readonly onRow: (row: Row) => Promise<void> | void
+  readonly onFailure: (failure: Failure) => Promise<void> | void
+}
+
+/** The codes that condemn one prompt and not the bench. */
+const ofOnePrompt: ReadonlySet<string> = new Set([
+  'PROMPT_EMPTY',
+  'PROMPT_INVALID',
+  'PROMPT_TOO_LONG',
+  'TEMPLATE_FAILED',
+  'TEMPLATE_MISSING',
+  'TOKEN_INVALID',
+  'DECODE_FAILED',
+  'LOGITS_INVALID'
+])
+
+/** The arm that all others are compared with: best-of-N on all candidates by the engine's default scorer. */
+export function referenceOf(arms: readonly Arm[]): Arm | null {
+  const plain = (arm: Arm) =>
+    arm.policy.name === 'best-of-n' && arm.n === null && arm.equalTokens === null && arm.scorer === null
+  return arms.find(plain) ?? null
+}
+
+/**
+ * Every arm on every prompt, prompt by prompt, so that the machine's moods meet all arms alike. On each prompt the
+ * reference comes first, since the others are measured against its candidates, then the other arms, taking turns at
+ * who begins, then those that need another's token count. One race before the first warms the engine up.
+ */
+export async function runBench(setup: BenchSetup): Promise<void> {
+  const { engine, problems, arms, conditions, signal } = setup
+  const reference = referenceOf(arms)
+  if (reference === null && arms.some((arm) => arm.equalTokens !== null)) {
+    throw new WinnowError('OPTION_INVALID', 'Expected best-of-n among the policies for equal-tokens but received none')
+  }
+  const rows = new Map(setup.done.map((row) => [key(row.prompt, row.arm), row]))
+  let warm = false
+  for (const [prompt, problem] of problems.entries()) {
+    const missing = inOrder(arms, reference, prompt).filter((arm) => !rows.has(key(prompt, arm.name)))
+    if (missing.length === 0) continue
+    if (!warm) await warmUp(engine, problem, conditions, signal)
+    warm = true
+    await runPrompt(setup, prompt, problem, missing, reference, rows)
+  }
+}
+
+async function runPrompt(
+  setup: BenchSetup,
+  prompt: number,
+  problem: Problem,
+  missing: readonly Arm[],
+  referenceArm: Arm | null,
+  rows: Map<string, Row>
+): Promise<void> {
+  const { engine, conditions, signal } = setup
+  let reference: Reference | null = null
+  const run = async (arm: Arm, n: number): Promise<Result | null> => {
+    try {
+      return await runArm(engine, problem, arm, n, conditions, signal)
+    } catch (error) {
+      if (!WinnowError.is(error) || !ofOnePrompt.has(error.code)) throw error
+      await setup.onFailure({ prompt, arm: arm.name, code: error.code, message: error.message })
+      return null
+    }
+  }
+  if (referenceArm !== null && !missing.includes(referenceArm)) {
+    // Measured in an earlier run, but its tokens are needed again.
+    reference = await run(referenceArm, conditions.n)
+  }
+  for (const arm of missing) {
+    const n = candidatesOf(arm, conditions.n, reference, rows, prompt)
+    const result = n === null ? null : await run(arm, n)
+    if (result === null) continue
+    if (arm === referenceArm) reference = result
+    const row = rowOf(prompt, problem, arm, result, reference, arm === referenceArm)
+    rows.set(key(prompt, arm.name), row)
+    await setup.onRow(row)
+  }
+}
+
+/** Null when what it depends on could not be measured. */
+function candidatesOf(
+  arm: Arm,
+  n: number,
+  reference: Reference | null,
+  rows: ReadonlyMap<string, Row>,
+  prompt: number
+): number | null {
+  if (arm.equalTokens === null) return arm.n ?? n
+  const source = rows.get(key(prompt, arm.equalTokens))
+  if (source === undefined || reference === null) return null
+  return candidatesFor(
+    source.generatedTokens,
+    reference.branches.map((branch) => branch.tokens.length)
+  )
+}
+
+function inOrder(arms: readonly Arm[], reference: Arm | null, prompt: number): Arm[] {
+  const others = arms.filter((arm) => arm !== reference && arm.equalTokens === null)
+  const turn = others.length === 0 ? 0 : prompt % others.length
+  const dependent = arms.filter((arm) => arm.equalTokens !== null)
+  return [...(reference === null ? [] : [reference]), ...others.slice(turn), ...others.slice(0, turn), ...dependent]
+}
+
+/** Pages the weights in and sizes the pool. A prompt that cannot be run is reported when its turn comes. */
+async function warmUp(engine: Engine, problem: Problem, conditions: Conditions, signal: AbortSignal | undefined) {
+  const { n, maxTokens, deterministic, raw } = conditions
+  const options = { maxTokens, deterministic, raw, signal, deadlineMs: 1000 }
+  await engine.bestOf(n, problem.prompt, options).catch((error: unknown) => {
+    if (!WinnowError.is(error) || !ofOnePrompt.has(error.code)) throw error
+  })
+}
+
+function key(prompt: number, arm: string): string {
+  return `${prompt} ${arm}`
+}

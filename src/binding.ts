@@ -1,0 +1,277 @@
+import { createRequire } from 'node:module'
+import { WinnowError } from './errors.js'
+import { type Gpu, installedVariants, type Libraries, type Loader, openLibraries, releaseNumber } from './libraries.js'
+import { version } from './version.js'
+
+/**
+ * The whole native surface, and the only file that loads the addon. Every operation is a promise on a native
+ * worker; arrays cross flat, once per checkpoint. A pool has one job in flight: a second one is rejected with
+ * `POOL_BUSY` (the engine queues, the addon only refuses).
+ */
+export interface NativeDevice {
+  readonly name: string
+  readonly description: string
+  readonly type: 'cpu' | 'gpu' | 'igpu' | 'accel'
+  readonly memoryFree: number
+  readonly memoryTotal: number
+}
+
+export interface NativeModelParams {
+  readonly path: string
+  readonly gpuLayers: number
+  readonly devices: readonly string[]
+  readonly split: 'none' | 'layer' | 'row'
+  readonly mainGpu: number
+  readonly tensorSplit: readonly number[]
+  readonly mmap: boolean
+  readonly mlock: boolean
+  readonly checkTensors: boolean
+}
+
+export interface ModelFacts {
+  readonly path: string
+  readonly architecture: string
+  readonly description: string
+  readonly parameters: number
+  /** Size of the weights, bytes. */
+  readonly bytes: number
+  readonly contextTrain: number
+  /** Width of the hidden state after the final norm. */
+  readonly width: number
+  readonly layers: number
+  readonly heads: number
+  readonly headsKv: number
+  readonly vocabulary: number
+  readonly bos: number
+  readonly eos: number
+  readonly eot: number
+  readonly addBos: boolean
+  readonly hasTokenizer: boolean
+  readonly chatTemplate: string | null
+}
+
+export interface NativeModel {
+  readonly facts: ModelFacts
+  tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array>
+  /** Many sequences in one crossing: sequence i is tokens[offsets[i]..offsets[i+1]]. Invalid UTF-8 becomes U+FFFD. */
+  detokenize(tokens: Int32Array, offsets: Int32Array, renderSpecial: boolean): Promise<string[]>
+  tokenText(token: number): string
+  /** Idempotent. Weights are freed once the last pool that uses them is gone. */
+  close(): void
+}
+
+export interface HeadFacts {
+  readonly path: string
+  readonly kind: 'linear' | 'mlp'
+  readonly activation: string
+  readonly width: number
+  /** 0 for a linear head. */
+  readonly hidden: number
+  readonly features: readonly string[]
+  readonly trainedOn: string
+  readonly modelSha256: string
+}
+
+export interface NativeHead {
+  readonly facts: HeadFacts
+  /** states: rows x width; features: rows x 9 (`featureNames`). Returns one raw logit a row. */
+  apply(states: Float32Array, features: Float32Array): Float32Array
+  close(): void
+}
+
+export interface NativePoolParams {
+  readonly streams: number
+  readonly cellsPerStream: number
+  readonly threads: number
+  readonly batch: number
+  readonly kvType: 'f32' | 'f16' | 'q8_0' | 'q4_0'
+  readonly flashAttention: 'auto' | 'on' | 'off'
+  readonly states: boolean
+  readonly deterministic: boolean
+}
+
+export interface NativeForkParams {
+  readonly count: number
+  readonly seed: bigint
+  readonly firstCandidate: number
+  readonly maxTokens: number
+  readonly temperature: number
+  readonly topK: number
+  readonly topP: number
+  readonly minP: number
+  readonly stopTokens: Int32Array
+}
+
+export type AdvanceReason = 'reached' | 'settled' | 'full' | 'deadline' | 'aborted'
+
+/** Codes in `NativeAdvance.status`. */
+export const BranchCode = { live: 0, end: 1, stop: 2, length: 3, killed: 4 } as const
+
+export interface NativePrefill {
+  readonly reason: 'reached' | 'deadline' | 'aborted'
+  readonly tokens: number
+  readonly seconds: number
+}
+
+/** What happened since the last call: branches[i] took counts[i] tokens, flat and branch-major in `tokens`. */
+export interface NativeAdvance {
+  readonly reason: AdvanceReason
+  readonly steps: number
+  readonly branches: Int32Array
+  readonly counts: Int32Array
+  readonly status: Uint8Array
+  readonly tokens: Int32Array
+  readonly logprobs: Float32Array
+  readonly entropies: Float32Array
+  /** Rows decoded, ghost rows of `deterministic` included. */
+  readonly decoded: number
+  readonly decodeSeconds: number
+  readonly sampleSeconds: number
+}
+
+export interface NativeOccupancy {
+  readonly streams: number
+  readonly streamsUsed: number
+  readonly streamsFree: number
+  readonly cellsPerStream: number
+  readonly cells: number
+  readonly cellsUsed: number
+  readonly cellsFree: number
+  readonly cellsPeak: number
+  readonly live: number
+  readonly kvBytes: number
+}
+
+export interface NativePool {
+  /** Seconds; 0 means no deadline. */
+  prefill(prompt: Int32Array, deadlineSeconds: number): Promise<NativePrefill>
+  fork(params: NativeForkParams): Promise<void>
+  advance(steps: number, deadlineSeconds: number): Promise<NativeAdvance>
+  kill(ids: Int32Array): Promise<void>
+  score(head: NativeHead, ids: Int32Array): Promise<Float32Array>
+  states(ids: Int32Array): Promise<Float32Array>
+  confidence(ids: Int32Array): Promise<Float32Array>
+  /** As of the end of the last job. */
+  occupancy(): NativeOccupancy
+  /** Ends the job in flight at its next step, which then resolves with reason `aborted`. No job: no effect. */
+  abort(): void
+  /** Idempotent. Aborts a job in flight, waits for it, then frees the context. */
+  close(): Promise<void>
+}
+
+export interface NativeRandomModelParams {
+  readonly path: string
+  readonly architecture: string
+  readonly weights: 'f32' | 'f16' | 'q8_0' | 'q4_0'
+  readonly tokenizer: 'bytes' | 'none'
+  readonly vocabulary: number
+  readonly width: number
+  readonly layers: number
+  readonly heads: number
+  readonly headsKv: number
+  readonly feedForward: number
+  readonly context: number
+  readonly spread: number
+  readonly seed: bigint
+  readonly chatTemplate: string
+}
+
+export interface NativeBinding {
+  readonly addonVersion: string
+  /** What the headers said at build time. */
+  readonly compiledLlamaVersion: string
+  readonly featureNames: readonly string[]
+  /** What the loaded library says of itself. */
+  llamaVersion(): string
+  loadBackends(folder: string): void
+  devices(): NativeDevice[]
+  systemInfo(): string
+  setLogger(logger: ((level: number, text: string) => void) | null): void
+  loadModel(params: NativeModelParams, onProgress?: (share: number) => void): Promise<NativeModel>
+  loadHead(path: string): Promise<NativeHead>
+  createPool(model: NativeModel, params: NativePoolParams): Promise<NativePool>
+  writeRandomModel(params: NativeRandomModelParams): Promise<void>
+}
+
+export interface Loaded {
+  readonly binding: NativeBinding
+  readonly libraries: Libraries
+}
+
+const require = createRequire(import.meta.url)
+const addonFolder = '../build/addon/Release'
+let loaded: Loaded | null = null
+
+/**
+ * Opens the libraries of a variant and the addon on top of them; later calls return the same. `auto` (the default)
+ * follows the environment variable WINNOW_GPU where it is set.
+ *
+ * Throws ADDON_MISSING, ADDON_MISMATCH, VERSION_MISMATCH, VARIANT_LOADED, VARIANT_UNAVAILABLE, BACKEND_LOAD.
+ */
+export function loadBinding(options: { readonly gpu?: Gpu | undefined } = {}): Loaded {
+  const gpu = wantedGpu(options.gpu ?? 'auto')
+  if (loaded !== null && (gpu === 'auto' || gpu === loaded.libraries.variant)) return loaded
+  const loader = requireAddon<Loader>('loader.node')
+  const { backends, ...libraries } = openLibraries(loader, gpu, installedVariants())
+  const binding = requireAddon<NativeBinding>('winnow.node')
+  checkVersions(binding, libraries)
+  for (const path of backends) loader.loadBackend(path)
+  try {
+    binding.loadBackends(libraries.folder)
+  } catch (error) {
+    throw WinnowError.from(error)
+  }
+  loaded = { binding, libraries: explainMissingDevice(libraries, binding) }
+  return loaded
+}
+
+function wantedGpu(gpu: Gpu): Gpu {
+  const fromEnvironment = process.env.WINNOW_GPU
+  if (gpu !== 'auto' || fromEnvironment === undefined || fromEnvironment === '') return gpu
+  const known: readonly string[] = ['auto', 'cuda', 'vulkan', 'metal', 'cpu']
+  if (known.includes(fromEnvironment)) return fromEnvironment as Gpu
+  throw new WinnowError(
+    'OPTION_INVALID',
+    `Expected auto, cuda, vulkan, metal or cpu for WINNOW_GPU but received "${fromEnvironment}"`
+  )
+}
+
+function requireAddon<Module>(name: string): Module {
+  try {
+    return require(`${addonFolder}/${name}`) as Module
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND')
+      throw new WinnowError('ADDON_MISMATCH', `Expected to load ${name} but received "${(cause as Error).message}"`, {
+        cause
+      })
+    throw new WinnowError(
+      'ADDON_MISSING',
+      `Expected the compiled addon ${name} but found none: it is built when the package is installed, by cmake and a C++ compiler. Run npm rebuild winnow-llm (npm 12 first wants npm install-scripts approve winnow-llm), or npm run build:addon in the repository`,
+      { cause }
+    )
+  }
+}
+
+function checkVersions(binding: NativeBinding, libraries: Libraries): void {
+  if (binding.addonVersion !== version) {
+    throw new WinnowError(
+      'ADDON_MISMATCH',
+      `Expected the addon of winnow-llm ${version} but received one of ${binding.addonVersion}. Run npm rebuild winnow-llm`
+    )
+  }
+  if (releaseNumber(binding.llamaVersion()) !== releaseNumber(binding.compiledLlamaVersion)) {
+    throw new WinnowError(
+      'VERSION_MISMATCH',
+      `Expected llama.cpp ${binding.compiledLlamaVersion}, which the addon was compiled for, but the libraries in ${libraries.folder} say ${binding.llamaVersion()}`
+    )
+  }
+}
+
+/** A GPU variant without a GPU works, on the CPU; the reason should say so. */
+function explainMissingDevice(libraries: Libraries, binding: NativeBinding): Libraries {
+  if (libraries.variant === 'cpu' || binding.devices().some(({ type }) => type !== 'cpu')) return libraries
+  const tried = libraries.tried.map((attempt) =>
+    attempt.ok ? { ...attempt, reason: `no ${attempt.variant} device found; runs on the CPU` } : attempt
+  )
+  return { ...libraries, tried }
+}

@@ -1,0 +1,68 @@
+#!/usr/bin/env node
+import { realpathSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { Command, CommanderError } from 'commander'
+import { open as openEngine } from '../engine.js'
+import { WinnowError } from '../errors.js'
+import { version } from '../version.js'
+import { benchCommand } from './bench.js'
+import { doctorCommand } from './doctor.js'
+import { exit, exitCodeOf } from './exit.js'
+import { randomModelCommand } from './random-model.js'
+import { runCommand } from './run.js'
+import { applyConfig } from './settings.js'
+import { processTerminal, type Terminal } from './terminal.js'
+
+/** The command line: arguments (without node and script) -> exit code. Only the result goes to stdout. */
+export async function main(argv: readonly string[], terminal: Terminal, open = openEngine): Promise<number> {
+  let code: number = exit.done
+  const finish = (value: number) => {
+    code = value
+  }
+  const commands = [runCommand(terminal, open, finish), benchCommand(terminal, open, finish, argv)]
+  const program = new Command('winnow')
+  program
+    .description(
+      'Writes many candidate answers at once on llama.cpp and stops the losers while they are still being written.'
+    )
+    .version(version, '--version', 'print the version')
+    .showHelpAfterError('(--help lists the flags)')
+  const all = [...commands, doctorCommand(), randomModelCommand()]
+  for (const command of all) program.addCommand(command)
+  for (const command of [program, ...all]) {
+    command
+      .exitOverride()
+      .showSuggestionAfterError()
+      .configureOutput({
+        writeOut: (text) => terminal.stdout.write(text),
+        writeErr: (text) => terminal.stderr.write(text),
+        getOutHelpWidth: () => terminal.stdout.columns,
+        getErrHelpWidth: () => terminal.stderr.columns
+      })
+  }
+  try {
+    applyConfig(commands, terminal)
+    await program.parseAsync([...argv], { from: 'user' })
+    return code
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exit.done : exit.usage
+    terminal.stderr.write(`${messageOf(error, argv.includes('--verbose'))}\n`)
+    return exitCodeOf(error)
+  }
+}
+
+function messageOf(error: unknown, verbose: boolean): string {
+  if (!(error instanceof Error)) return `winnow: ${String(error)}`
+  if (verbose) return `winnow: ${error.stack ?? error.message}`
+  return WinnowError.is(error) ? `winnow: ${error.message}` : `winnow: ${error.message} (--verbose shows where)`
+}
+
+// npm links the command, so the script's name may lead here by way of a link.
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  // Whoever reads the output may stop reading (`winnow bench | head`); that is no failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
+  const code = await main(process.argv.slice(2), processTerminal())
+  if (code !== exit.done) process.exitCode = code
+}

@@ -1,0 +1,27 @@
+import { availableParallelism, cpus, totalmem } from 'node:os'
+import { basename } from 'node:path'
+import type { Engine } from '../engine.js'
+import { sha256 } from '../model.js'
+import { version } from '../version.js'
+
+export const schemaVersion = 1
+
+/** What a result needs beside it to be made again: versions, machine, model and head. */
+export async function provenanceOf(engine: Engine) {
+  const { addon, llama, devices } = engine.runtime
+  const { path, architecture, parameters } = engine.model
+  const head = engine.head
+  return {
+    schemaVersion,
+    versions: { winnow: version, addon, llama, node: process.versions.node },
+    hardware: {
+      cpu: cpus()[0]?.model.trim() ?? 'unknown',
+      cores: availableParallelism(),
+      memoryBytes: totalmem(),
+      platform: `${process.platform}-${process.arch}`,
+      devices: devices.map(({ name, description, type, memoryTotal }) => ({ name, description, type, memoryTotal }))
+    },
+    model: { file: basename(path), sha256: await sha256(path), architecture, parameters },
+    head: head === null ? null : { file: basename(head.path), sha256: await sha256(head.path), kind: head.kind }
+  }
+}

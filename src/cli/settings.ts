@@ -1,0 +1,166 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Command, Option } from 'commander'
+import { parseCheckpoints, policyNames, scorerNames } from '../arm.js'
+import type { Checkpoints } from '../checkpoint.js'
+import { describe, expected, WinnowError } from '../errors.js'
+import { nearest, type OpenOptions, type SamplingOptions } from '../options.js'
+import type { Terminal } from './terminal.js'
+
+/** Flags that say which model, on what. */
+export interface ModelFlags {
+  readonly model?: string
+  readonly head?: string
+  readonly gpu: NonNullable<OpenOptions['gpu']>
+  readonly gpuLayers: number
+  readonly threads: number
+  readonly kvType: NonNullable<OpenOptions['kvType']>
+}
+
+/** Flags that say how to write and whom to kill. */
+export interface RaceFlags {
+  readonly candidates: number
+  readonly alpha: number
+  readonly checkpoints: Checkpoints
+  readonly temperature: number
+  readonly topK: number
+  readonly topP: number
+  readonly minP: number
+  readonly maxTokens: number
+  readonly seed: bigint
+  readonly raw: boolean
+}
+
+/** Flags about the output. */
+export interface OutputFlags {
+  readonly json: boolean
+  readonly quiet: boolean
+  readonly verbose: boolean
+}
+
+export const configName = 'winnow.config.json'
+
+export function addModelFlags(command: Command): void {
+  add(command, '-m, --model <path>', 'GGUF model (default: the embedded one)')
+  add(command, '--head <path>', 'reward head; "none" for none (default: the embedded one with the embedded model)')
+  add(command, '--gpu <variant>', 'llama.cpp to use: auto, cuda, vulkan, metal or cpu', 'auto')
+  add(command, '--gpu-layers <count>', 'layers on the device, -1 for all', -1, number)
+  add(command, '--threads <count>', 'CPU threads, 0 for one a core', 0, number)
+  add(command, '--kv-type <type>', 'type of the KV cells: f32, f16, q8_0 or q4_0', 'f16')
+}
+
+export function addRaceFlags(command: Command): void {
+  add(command, '-n, --candidates <count>', 'candidates a prompt, 1 to 256', 64, number)
+  add(command, '--alpha <share>', 'share of the live candidates rejected at a checkpoint, 0 to below 1', 0.5, number)
+  const when = 'when to look, in tokens: "64,128", "every:32" or "doubling:16"'
+  add(command, '--checkpoints <when>', when, parseCheckpoints('doubling:32'), parseCheckpoints, 'doubling:32')
+  add(command, '--temperature <value>', 'sampling temperature, 0 is greedy', 1, number)
+  add(command, '--top-k <count>', 'sample from the k likeliest tokens, 0 is off', 0, number)
+  add(command, '--top-p <share>', 'sample from the likeliest tokens of this share, 1 is off', 1, number)
+  add(command, '--min-p <share>', 'drop tokens below this share of the likeliest, 0 is off', 0, number)
+  add(command, '--max-tokens <count>', 'tokens a candidate may write', 512, number)
+  add(command, '--seed <number>', 'seed of the draws, 0 to 2^64-1', 0n, seedOf, '0')
+  add(command, '--raw', 'give the text to the model without its chat template', false)
+}
+
+export function addOutputFlags(command: Command): void {
+  add(command, '--json', 'print one JSON object', false)
+  add(command, '--quiet', 'no progress on stderr', false)
+  add(command, '--verbose', 'stack traces with errors', false)
+}
+
+export const policyHelp = policyNames.join(', ')
+export const scorerHelp = scorerNames.join(', ')
+
+/** One flag, also settable as an environment variable: `--max-tokens` is WINNOW_MAX_TOKENS. */
+export function add(
+  command: Command,
+  flags: string,
+  help: string,
+  fallback?: unknown,
+  parse?: (text: string, flag: string) => unknown,
+  shown?: string
+): void {
+  const option = new Option(flags, help)
+  if (fallback !== undefined) option.default(fallback, shown)
+  if (parse !== undefined) option.argParser((text) => parse(text, option.long ?? flags))
+  option.env(`WINNOW_${option.name().replaceAll('-', '_').toUpperCase()}`)
+  command.addOption(option)
+}
+
+export function number(text: string, flag: string): number {
+  const value = text.trim() === '' ? Number.NaN : Number(text)
+  if (Number.isNaN(value)) throw expected('OPTION_INVALID', 'a number', flag, text)
+  return value
+}
+
+export function openOptionsOf(flags: ModelFlags): OpenOptions {
+  const { gpu, gpuLayers, threads, kvType } = flags
+  const head = flags.head === 'none' ? null : flags.head
+  return { gpu, gpuLayers, threads, kvType, ...(head !== undefined && { head }) }
+}
+
+export function samplingOf({ temperature, topK, topP, minP }: RaceFlags): Required<SamplingOptions> {
+  return { temperature, topK, topP, minP }
+}
+
+/**
+ * Puts what the project's winnow.config.json says below flags and environment. Its keys are the long names of flags,
+ * in camel case (`"maxTokens": 256`). Throws CONFIG_INVALID.
+ */
+export function applyConfig(commands: readonly Command[], { cwd }: Terminal): void {
+  const path = join(cwd, configName)
+  if (!existsSync(path)) return
+  for (const [key, value] of Object.entries(readConfig(path))) {
+    if (key === '$schema') continue
+    const owners = commands.flatMap((command) => {
+      const option = command.options.find((candidate) => candidate.attributeName() === key)
+      return option === undefined ? [] : [{ command, option }]
+    })
+    if (owners.length === 0) throw unknownKey(key, path, commands)
+    for (const { command, option } of owners) {
+      command.setOptionValueWithSource(key, configValue(option, value, `${key} in ${path}`), 'config')
+    }
+  }
+}
+
+function readConfig(path: string): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = JSON.parse(readFileSync(path, 'utf8'))
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    throw new WinnowError('CONFIG_INVALID', `Expected a JSON object in ${path} but received ${message}`, {
+      cause: error
+    })
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  throw expected('CONFIG_INVALID', 'a JSON object', path, value)
+}
+
+function configValue(option: Option, value: unknown, where: string): unknown {
+  if (option.isBoolean()) {
+    if (typeof value === 'boolean') return value
+    throw expected('CONFIG_INVALID', 'true or false', where, value)
+  }
+  if (typeof value !== 'string' && typeof value !== 'number') {
+    throw expected('CONFIG_INVALID', 'text or a number', where, value)
+  }
+  return option.parseArg === undefined ? String(value) : option.parseArg(String(value), undefined)
+}
+
+function unknownKey(key: string, path: string, commands: readonly Command[]): WinnowError {
+  const known = commands.flatMap((command) => command.options.map((option) => option.attributeName()))
+  const near = nearest(key, known)
+  const hint = near === null ? '' : `; did you mean "${near}"?`
+  return new WinnowError(
+    'CONFIG_INVALID',
+    `Expected the name of a flag in ${path} but received ${describe(key)}${hint}`
+  )
+}
+
+function seedOf(text: string, flag: string): bigint {
+  const seed = /^\d+$/.test(text) ? BigInt(text) : -1n
+  if (seed >= 0n && seed < 2n ** 64n) return seed
+  throw expected('OPTION_INVALID', 'a whole number from 0 to 2^64-1', flag, text)
+}

@@ -1,0 +1,203 @@
+import { abortable, follow } from './abort.js'
+import {
+  loadBinding,
+  type ModelFacts,
+  type NativeBinding,
+  type NativeDevice,
+  type NativeHead,
+  type NativeModel
+} from './binding.js'
+import { embedded } from './embedded.js'
+import { WinnowError } from './errors.js'
+import { openHead, openModel } from './model.js'
+import {
+  type BestOfOptions,
+  type OpenOptions,
+  type ResolvedBestOfOptions,
+  type ResolvedOpenOptions,
+  resolveBestOf,
+  resolveCandidates,
+  resolveOpen
+} from './options.js'
+import { type Prompt, type PromptInput, readPrompt } from './prompt.js'
+import { race } from './race.js'
+import type { Result } from './result.js'
+import type { Scorer } from './scorer.js'
+import { rewardHead } from './scorers/head.js'
+import { meanLogprob } from './scorers/mean-logprob.js'
+import { Streams } from './streams.js'
+
+/**
+ * Opens a GGUF model, or the embedded one when no path is given.
+ *
+ * Throws MODEL_NOT_FOUND, MODEL_CORRUPT, MODEL_UNSUPPORTED, HEAD_NOT_FOUND, HEAD_CORRUPT, HEAD_WIDTH,
+ * OPTION_INVALID, OPTION_UNKNOWN, ADDON_MISSING, ADDON_MISMATCH, VERSION_MISMATCH, VARIANT_LOADED,
+ * VARIANT_UNAVAILABLE, BACKEND_LOAD, OUT_OF_MEMORY.
+ */
+export async function open(path?: string, options: OpenOptions = {}): Promise<Engine> {
+  const resolved = resolveOpen(options)
+  const { binding } = loadBinding({ gpu: resolved.gpu })
+  return openWith(binding, path, resolved)
+}
+
+/** `open` on a binding at hand: the addon's, or a test's. */
+export async function openWith(
+  binding: NativeBinding,
+  path: string | undefined,
+  options: ResolvedOpenOptions
+): Promise<Engine> {
+  const headPath = options.head === undefined && path === undefined ? embedded.head : (options.head ?? null)
+  const model = await openModel(binding, path ?? embedded.model, options)
+  try {
+    const head = headPath === null ? null : await openHead(binding, headPath, model)
+    return new Engine(binding, model, head, options)
+  } catch (error) {
+    model.close()
+    throw error
+  }
+}
+
+/** An opened model with its head and its pool. Races wait for each other: one pool, one race at a time. */
+export class Engine {
+  readonly #binding: NativeBinding
+  readonly #model: NativeModel
+  readonly #head: NativeHead | null
+  readonly #streams: Streams
+  readonly #closing = new AbortController()
+  /** Resolves when the last race in the queue has ended. */
+  #tail: Promise<unknown> = Promise.resolve()
+  #closed: Promise<void> | null = null
+
+  constructor(binding: NativeBinding, model: NativeModel, head: NativeHead | null, options: ResolvedOpenOptions) {
+    this.#binding = binding
+    this.#model = model
+    this.#head = head
+    this.#streams = new Streams(binding, model, options)
+  }
+
+  get model(): ModelFacts {
+    return this.#model.facts
+  }
+
+  get head(): NativeHead['facts'] | null {
+    return this.#head?.facts ?? null
+  }
+
+  /** Versions of the addon and of llama.cpp, and the devices found. */
+  get runtime(): { readonly addon: string; readonly llama: string; readonly devices: readonly NativeDevice[] } {
+    const { addonVersion: addon } = this.#binding
+    return { addon, llama: this.#binding.llamaVersion(), devices: this.#binding.devices() }
+  }
+
+  /**
+   * Writes n candidates (1..256), stops those the policy rejects, and returns the winner with everything about how
+   * it won. Calls made at the same time are served in turn. An aborted `signal` rejects with its reason; a deadline, a
+   * `stop` or full memory is a `reason` in the result.
+   *
+   * Throws OPTION_INVALID, OPTION_UNKNOWN, PROMPT_EMPTY, PROMPT_INVALID, PROMPT_TOO_LONG, TEMPLATE_MISSING,
+   * TEMPLATE_FAILED, NO_TOKENIZER, HEAD_MISSING, SCORER_FAILED, SCORE_INVALID, POLICY_INVALID, OUT_OF_MEMORY,
+   * ENGINE_CLOSED.
+   */
+  async bestOf(n: number, prompt: PromptInput, options: BestOfOptions = {}): Promise<Result> {
+    const candidates = resolveCandidates(n)
+    const resolved = resolveBestOf(options)
+    const deadline = performance.now() + (resolved.deadlineMs ?? Number.POSITIVE_INFINITY)
+    const { signal, release } = follow([this.#closing.signal, resolved.signal])
+    try {
+      const done = await this.#turn(signal)
+      try {
+        return await this.#race(candidates, prompt, resolved, signal, deadline)
+      } finally {
+        done()
+      }
+    } finally {
+      release()
+    }
+  }
+
+  /** The text of tokens, control tokens left out. */
+  async text(tokens: Int32Array): Promise<string> {
+    this.#closing.signal.throwIfAborted()
+    const [text] = await this.#model.detokenize(tokens, Int32Array.of(0, tokens.length), false)
+    return text ?? ''
+  }
+
+  /** Ends what runs (it rejects with ENGINE_CLOSED), then frees pool, head and model, in that order. Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(): Promise<void> {
+    this.#closing.abort(new WinnowError('ENGINE_CLOSED', 'Expected an open engine but received one that was closed'))
+    await this.#tail
+    await this.#streams.drop()
+    this.#head?.close()
+    this.#model.close()
+  }
+
+  /** Waits for the races before this one; returns how to let the next one go. */
+  async #turn(signal: AbortSignal): Promise<() => void> {
+    const previous = this.#tail
+    let done = () => {}
+    const own = new Promise<void>((resolve) => {
+      done = resolve
+    })
+    this.#tail = Promise.all([previous, own])
+    try {
+      await abortable(previous, signal)
+    } catch (error) {
+      done()
+      throw error
+    }
+    return done
+  }
+
+  async #race(
+    n: number,
+    input: PromptInput,
+    options: ResolvedBestOfOptions,
+    signal: AbortSignal,
+    deadline: number
+  ): Promise<Result> {
+    const prompt = await readPrompt(this.#model, input, options.raw)
+    const maxTokens = this.#fit(prompt, options.maxTokens)
+    const scorer = options.scorer ?? this.#defaultScorer()
+    const pool = await this.#streams.acquire({
+      // A deterministic pool never decodes fewer than two rows.
+      streams: options.deterministic ? Math.max(2, n) : n,
+      cellsPerStream: prompt.tokens.length + maxTokens,
+      states: scorer.needs.includes('states'),
+      deterministic: options.deterministic
+    })
+    const head = this.#head
+    try {
+      return await race({ pool, model: this.#model, head, prompt, n, maxTokens, options, scorer, signal, deadline })
+    } catch (error) {
+      // A pool is emptied by the next prefill; after an error of its own it is not to be trusted with that.
+      if (!signal.aborted) await this.#streams.drop()
+      throw error
+    }
+  }
+
+  /** What the model's trained context holds of `maxTokens` after the prompt. */
+  #fit(prompt: Prompt, maxTokens: number): number {
+    const { contextTrain } = this.#model.facts
+    const room = contextTrain - prompt.tokens.length
+    if (room < 1) {
+      throw new WinnowError(
+        'PROMPT_TOO_LONG',
+        `Expected at most ${contextTrain - 1} tokens for the prompt, the model's context of ${contextTrain} less one to write, but received ${prompt.tokens.length}`
+      )
+    }
+    return Math.min(maxTokens, room)
+  }
+
+  #defaultScorer(): Scorer {
+    return this.#head === null ? meanLogprob() : rewardHead()
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * The one error class. `code` is stable and is what programs test; the message is a sentence for people,
+ * "Expected X for Y but received Z" where a value was at fault. Expected outcomes (memory full, deadline, nothing
+ * survived) are not errors: they are reasons in a result.
+ */
+export const codes = {
+  OPTION_INVALID: { retryable: false },
+  OPTION_UNKNOWN: { retryable: false },
+  PROMPT_EMPTY: { retryable: false },
+  PROMPT_INVALID: { retryable: false },
+  PROMPT_TOO_LONG: { retryable: false },
+  TEMPLATE_MISSING: { retryable: false },
+  TEMPLATE_FAILED: { retryable: false },
+  NO_TOKENIZER: { retryable: false },
+  TOKEN_INVALID: { retryable: false },
+  MODEL_NOT_FOUND: { retryable: false },
+  MODEL_CORRUPT: { retryable: false },
+  MODEL_UNSUPPORTED: { retryable: false },
+  LOAD_CANCELLED: { retryable: true },
+  HEAD_NOT_FOUND: { retryable: false },
+  HEAD_CORRUPT: { retryable: false },
+  HEAD_WIDTH: { retryable: false },
+  HEAD_MISSING: { retryable: false },
+  DEVICE_UNKNOWN: { retryable: false },
+  BACKEND_LOAD: { retryable: false },
+  ADDON_MISSING: { retryable: false },
+  ADDON_MISMATCH: { retryable: false },
+  VERSION_MISMATCH: { retryable: false },
+  VARIANT_LOADED: { retryable: false },
+  VARIANT_UNAVAILABLE: { retryable: false },
+  SMOKE_FAILED: { retryable: false },
+  CLOSED: { retryable: false },
+  OUT_OF_MEMORY: { retryable: true },
+  CONTEXT_TOO_LONG: { retryable: false },
+  ENGINE_CLOSED: { retryable: false },
+  SCORER_FAILED: { retryable: false },
+  SCORE_INVALID: { retryable: false },
+  POLICY_INVALID: { retryable: false },
+  PROBLEMS_NOT_FOUND: { retryable: false },
+  PROBLEMS_INVALID: { retryable: false },
+  RESULTS_MISMATCH: { retryable: false },
+  CONFIG_INVALID: { retryable: false },
+  INTERRUPTED: { retryable: true },
+  WRITE_FAILED: { retryable: false },
+  POOL_BUSY: { retryable: true },
+  POOL_DEAD: { retryable: true },
+  DECODE_FAILED: { retryable: true },
+  NATIVE_ASSERT: { retryable: true },
+  NATIVE: { retryable: false }
+} as const satisfies Record<string, { readonly retryable: boolean }>
+
+/** A code of the table above, or one the addon added since. */
+export type Code = keyof typeof codes | (string & {})
+
+// A symbol of the registry rather than `instanceof`, so that two copies of the package know each other's errors.
+const mark = Symbol.for('winnow-llm.error')
+
+export class WinnowError extends Error {
+  override readonly name = 'WinnowError'
+  readonly code: Code
+  /** Whether the same call may succeed later (memory freed, another pool). */
+  readonly retryable: boolean
+  readonly [mark] = true
+
+  constructor(code: Code, message: string, options?: { readonly cause?: unknown }) {
+    super(message, options)
+    this.code = code
+    this.retryable = (codes as Record<string, { retryable: boolean }>)[code]?.retryable ?? false
+  }
+
+  static is(value: unknown): value is WinnowError {
+    return typeof value === 'object' && value !== null && mark in value
+  }
+
+  /**
+   * The error an operation of the addon rejected with, on a stack that leads to the caller: the promise worker has
+   * no JavaScript stack, so its error becomes `cause`. Errors that already are ours pass unchanged.
+   */
+  static from(error: unknown): WinnowError {
+    if (WinnowError.is(error)) return error
+    const code = (error as { code?: unknown } | null)?.code
+    const message = error instanceof Error ? error.message : String(error)
+    return new WinnowError(typeof code === 'string' ? code : 'NATIVE', message, { cause: error })
+  }
+}
+
+/** The sentence every refusal is made of. */
+export function expected(code: Code, what: string, forWhat: string, received: unknown): WinnowError {
+  return new WinnowError(code, `Expected ${what} for ${forWhat} but received ${describe(received)}`)
+}
+
+/** A value as it appears in a sentence: numbers and short texts verbatim, everything else by its kind. */
+export function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value)
+  if (typeof value === 'bigint') return `${value}n`
+  if (value === undefined) return 'nothing'
+  if (typeof value === 'function') return 'a function'
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  if (typeof value === 'object' && value !== null) return 'an object'
+  return String(value)
+}

@@ -1,0 +1,97 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { open, stat } from 'node:fs/promises'
+import { pipeline } from 'node:stream/promises'
+import { gguf } from '@huggingface/gguf'
+import type { NativeBinding, NativeHead, NativeModel } from './binding.js'
+import { expected, WinnowError } from './errors.js'
+import type { ResolvedOpenOptions } from './options.js'
+
+/**
+ * Loads weights and vocabulary. The file's header is read in JavaScript first: llama.cpp asserts, and so ends the
+ * process, on some malformed files that this gate refuses.
+ *
+ * Throws MODEL_NOT_FOUND, MODEL_CORRUPT, MODEL_UNSUPPORTED, DEVICE_UNKNOWN, OUT_OF_MEMORY.
+ */
+export async function openModel(
+  binding: NativeBinding,
+  path: string,
+  options: ResolvedOpenOptions
+): Promise<NativeModel> {
+  await checkFile(path, 'the model', 'MODEL_NOT_FOUND')
+  await checkHeader(path)
+  const { gpuLayers, devices, split, mainGpu, tensorSplit, mmap, mlock, checkTensors, gpu } = options
+  const params = {
+    path,
+    gpuLayers: gpu === 'cpu' ? 0 : gpuLayers,
+    devices: gpu === 'cpu' && devices.length === 0 ? ['CPU'] : devices,
+    split,
+    mainGpu,
+    tensorSplit,
+    mmap,
+    mlock,
+    checkTensors
+  }
+  try {
+    return await binding.loadModel(params, options.onLoad)
+  } catch (error) {
+    throw WinnowError.from(error)
+  }
+}
+
+/** Throws HEAD_NOT_FOUND, HEAD_CORRUPT, and HEAD_WIDTH when it was made for states of another width. */
+export async function openHead(binding: NativeBinding, path: string, model: NativeModel): Promise<NativeHead> {
+  await checkFile(path, 'the reward head', 'HEAD_NOT_FOUND')
+  let head: NativeHead
+  try {
+    head = await binding.loadHead(path)
+  } catch (error) {
+    throw WinnowError.from(error)
+  }
+  if (head.facts.width !== model.facts.width) {
+    const { width } = head.facts
+    head.close()
+    throw new WinnowError(
+      'HEAD_WIDTH',
+      `Expected a head for states of width ${model.facts.width} for ${model.facts.path} but received one of width ${width} (${path})`
+    )
+  }
+  return head
+}
+
+/** SHA-256 of a file, hexadecimal. */
+export async function sha256(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  await pipeline(createReadStream(path), hash)
+  return hash.digest('hex')
+}
+
+async function checkFile(path: string, what: string, code: string): Promise<void> {
+  const found = await stat(path).catch(() => null)
+  if (found === null)
+    throw new WinnowError(code, `Expected a GGUF file for ${what} but received ${path}, which does not exist`)
+  if (!found.isFile())
+    throw new WinnowError(code, `Expected a GGUF file for ${what} but received ${path}, which is not a file`)
+}
+
+async function checkHeader(path: string): Promise<void> {
+  const corrupt = (received: string, cause?: unknown) =>
+    new WinnowError('MODEL_CORRUPT', `Expected a GGUF file for the model but received ${path}: ${received}`, { cause })
+  const magic = Buffer.alloc(4)
+  const file = await open(path).catch((error: unknown) => {
+    throw expected('MODEL_NOT_FOUND', 'a readable file', 'the model', error instanceof Error ? error.message : path)
+  })
+  try {
+    await file.read(magic, 0, 4, 0)
+  } finally {
+    await file.close()
+  }
+  if (magic.toString('latin1') !== 'GGUF') throw corrupt('it does not begin with the bytes GGUF')
+  const { metadata } = await gguf(path, { allowLocalFile: true }).catch((error: unknown) => {
+    throw corrupt(error instanceof Error ? error.message : String(error), error)
+  })
+  const tokens = (metadata as Record<string, unknown>)['tokenizer.ggml.tokens']
+  if (Array.isArray(tokens) && new Set(tokens).size !== tokens.length) {
+    throw corrupt('two tokens of its vocabulary have the same text')
+  }
+}

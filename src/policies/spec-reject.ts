@@ -1,0 +1,118 @@
+import { type Checkpoints, doubling } from '../checkpoint.js'
+import { expected, WinnowError } from '../errors.js'
+import { type Decision, type Policy, roundHalfEven, type Standing, type View } from '../policy.js'
+
+export interface SpecRejectOptions {
+  /** Share of the ranked branches rejected at each checkpoint, 0 <= alpha < 1. Default 0.5. */
+  readonly alpha?: number | undefined
+  /** Default `doubling(32)`. */
+  readonly checkpoints?: Checkpoints | undefined
+  /** Decide exactly as the paper's reference implementation does. Default false. */
+  readonly paper?: boolean | undefined
+}
+
+/**
+ * Speculative rejection (arXiv 2410.20290): at each checkpoint the share alpha of lowest scores is killed.
+ *
+ * Two things differ from the reference implementation, both in favour of the answer. Finished branches cost nothing,
+ * so they are kept and take no place in the ranking; and the last live branch is never killed. `paper: true` gives
+ * the reference's rule instead.
+ */
+export function specReject(options: SpecRejectOptions = {}): Policy {
+  const { alpha, checkpoints } = schedule(options)
+  if (options.paper === true) return paperRule(alpha, checkpoints)
+  return { name: 'spec-reject', checkpoints, decide: (view) => rejectLowest(view, alpha) }
+}
+
+/** Alpha and checkpoints as every policy of this family takes them. */
+export function schedule(options: SpecRejectOptions): { alpha: number; checkpoints: Checkpoints } {
+  const alpha = options.alpha ?? 0.5
+  if (typeof alpha !== 'number' || !(alpha >= 0 && alpha < 1)) {
+    throw expected('OPTION_INVALID', 'a number from 0 to below 1', 'alpha', alpha)
+  }
+  return { alpha, checkpoints: options.checkpoints ?? doubling(32) }
+}
+
+/** How many of `live` branches live on: round-half-even((1 - alpha) live), and one at least. */
+export function survivors(live: number, alpha: number): number {
+  return Math.min(live, Math.max(1, roundHalfEven((1 - alpha) * live)))
+}
+
+function rejectLowest(view: View, alpha: number): Decision {
+  const live = view.branches.filter((branch) => branch.state === 'live')
+  const ranked = ranking(live)
+  return { kill: ranked.slice(survivors(live.length, alpha)).map((branch) => branch.id), why: 'rejected' }
+}
+
+/** Highest score first. Equal scores keep the order they come in: the lower id first, unless told otherwise. */
+function ranking(branches: readonly Standing[]): Standing[] {
+  return [...branches].sort((a, b) => {
+    const x = scoreOf(a)
+    const y = scoreOf(b)
+    return x === y ? 0 : y > x ? 1 : -1
+  })
+}
+
+function scoreOf(branch: Standing): number {
+  if (branch.score === null || Number.isNaN(branch.score)) {
+    throw new WinnowError('SCORE_INVALID', `Expected a score for branch ${branch.id} but received ${branch.score}`)
+  }
+  return branch.score
+}
+
+/** The reference's state between rounds, as ids. `kept` and `current` are in its order, which decides ties. */
+interface PaperMemory {
+  /** `self.trajectories`: what the last round kept, finished or not. */
+  readonly kept: readonly number[]
+  /** `self.finished`: kept trajectories that were finished when a later round began; may repeat. */
+  readonly finished: readonly number[]
+  /** The last round's batch. */
+  readonly current: readonly number[]
+}
+
+/**
+ * `perform_speculative_rejection` of Zanette-Labs/SpeculativeRejection b51917f, to the letter:
+ *
+ *     previous = [t in trajectories if finished];  finished += previous
+ *     ranked = sorted(previous + current, by raw score, descending)       # stable
+ *     trajectories = ranked[: int(round((1 - alpha) * len(ranked)))]      # halves to even
+ *     next batch = [t in trajectories if not finished];  stop if there is none
+ *     winner = the highest raw score in trajectories + current + finished # the first among equals
+ *
+ * So finished and live branches are ranked together; one that finishes below the cut is lost unless that was the
+ * last round; and a lone unfinished survivor at alpha >= 0.5 is stopped and may be returned as it stands.
+ * There, "finished" means that an end or stop token was written; a branch cut off by length is not finished.
+ */
+function paperRule(alpha: number, checkpoints: Checkpoints): Policy {
+  return {
+    name: 'spec-reject-paper',
+    checkpoints,
+    decide(view) {
+      const before = (view.memory as PaperMemory | undefined) ?? {
+        kept: view.branches.map((branch) => branch.id),
+        finished: [],
+        current: []
+      }
+      const at = (id: number): Standing => view.branches[id] as Standing
+      const wasFinished = (id: number): boolean => at(id).state === 'finished' && !at(id).fresh
+      const previous = before.kept.filter(wasFinished)
+      const current = before.kept.filter((id) => !wasFinished(id))
+      const ranked = ranking([...previous, ...current].map(at))
+      const kept = ranked.slice(0, roundHalfEven((1 - alpha) * ranked.length))
+      const survive = new Set(kept.map((branch) => branch.id))
+      const kill = view.branches.filter((branch) => branch.state === 'live' && !survive.has(branch.id))
+      const memory: PaperMemory = {
+        kept: kept.map((branch) => branch.id),
+        finished: [...before.finished, ...previous],
+        current
+      }
+      return { kill: kill.map((branch) => branch.id), why: 'rejected', memory }
+    },
+    choose(view) {
+      const memory = view.memory as PaperMemory
+      const pool = [...memory.kept, ...memory.current, ...memory.finished]
+      const scored = pool.map((id) => view.branches[id] as Standing).filter((branch) => branch.score !== null)
+      return ranking(scored)[0]?.id ?? null
+    }
+  }
+}

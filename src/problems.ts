@@ -1,0 +1,60 @@
+import { readFile } from 'node:fs/promises'
+import { describe, expected, WinnowError } from './errors.js'
+import type { ChatMessage, PromptInput } from './prompt.js'
+
+export interface Problem {
+  readonly prompt: PromptInput
+  /** The right answer, where it is known. */
+  readonly answer: string | null
+}
+
+/**
+ * Reads problems, one JSON object a line: `{"prompt": text or messages, "answer": text or number}`, the answer
+ * optional; empty lines are skipped. Throws PROBLEMS_NOT_FOUND, or PROBLEMS_INVALID with the number of the line.
+ */
+export async function readProblems(path: string, limit = Number.POSITIVE_INFINITY): Promise<Problem[]> {
+  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    const received = error.code === 'ENOENT' ? `${path}, which does not exist` : `${path}: ${error.message}`
+    throw new WinnowError('PROBLEMS_NOT_FOUND', `Expected a file of problems but received ${received}`, {
+      cause: error
+    })
+  })
+  const problems: Problem[] = []
+  for (const [index, line] of text
+    .replace(/^\uFEFF/, '')
+    .split(/\r?\n/)
+    .entries()) {
+    if (problems.length >= limit) break
+    if (line.trim() !== '') problems.push(parseProblem(line, `line ${index + 1} of ${path}`))
+  }
+  if (problems.length === 0) throw expected('PROBLEMS_INVALID', 'at least one line', path, 'an empty file')
+  return problems
+}
+
+/** One line. `where` names it in errors. */
+export function parseProblem(line: string, where: string): Problem {
+  let value: unknown
+  try {
+    value = JSON.parse(line)
+  } catch (error) {
+    throw new WinnowError('PROBLEMS_INVALID', `Expected a JSON object for ${where} but received ${describe(line)}`, {
+      cause: error
+    })
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw expected('PROBLEMS_INVALID', 'a JSON object', where, value)
+  }
+  const { prompt, answer = null } = value as { prompt?: unknown; answer?: unknown }
+  if (!isPrompt(prompt)) throw expected('PROBLEMS_INVALID', 'text or messages as "prompt"', where, prompt)
+  if (answer !== null && typeof answer !== 'string' && typeof answer !== 'number') {
+    throw expected('PROBLEMS_INVALID', 'text or a number as "answer"', where, answer)
+  }
+  return { prompt, answer: answer === null ? null : String(answer) }
+}
+
+function isPrompt(value: unknown): value is PromptInput {
+  if (typeof value === 'string') return value !== ''
+  const isMessage = (item: Partial<ChatMessage> | null) =>
+    typeof item?.role === 'string' && typeof item.content === 'string'
+  return Array.isArray(value) && value.length > 0 && value.every(isMessage)
+}

@@ -1,0 +1,31 @@
+/**
+ * The way of one prompt, and the file to read first: prompt -> tokens -> prefill once -> fork n branches -> advance to
+ * a checkpoint -> score -> decide (pure) -> kill -> advance ... -> winner. The steps are in steps.ts, the state they
+ * share in round.ts. JavaScript is entered once a checkpoint, never for each token.
+ */
+import { onAbort } from './abort.js'
+import type { Result } from './result.js'
+import { concludeRace } from './result.js'
+import { type RaceSetup, Round } from './round.js'
+import { advance, decide, fork, kill, prefill, report, score } from './steps.js'
+
+export async function race(setup: RaceSetup): Promise<Result> {
+  const round = new Round(setup)
+  // The pool ends its job at the next step; which of the two it was is read off the signals afterwards.
+  const undo = [setup.signal, setup.options.stop].map((signal) => onAbort(signal, () => setup.pool.abort()))
+  try {
+    await prefill(round)
+    await fork(round)
+    while (round.reason === null) {
+      await advance(round)
+      // Finished branches are scored too, once: their final score is what the survivors compete with.
+      await score(round)
+      const decision = decide(round)
+      await kill(round, decision)
+      report(round, decision)
+    }
+    return await concludeRace(round)
+  } finally {
+    for (const step of undo) step()
+  }
+}

@@ -1,0 +1,136 @@
+import type { NativeModel } from './binding.js'
+import type { Branch, BranchStatus, Score } from './branch.js'
+import { WinnowError } from './errors.js'
+import { highest } from './policy.js'
+import type { Phases, RaceReason, Round } from './round.js'
+
+/** One candidate as it ended. */
+export interface ResultBranch {
+  readonly id: number
+  readonly status: BranchStatus
+  readonly text: string
+  /** Generated tokens, without the end token. */
+  readonly tokens: Int32Array
+  /** Raw log-probability of each token, nats. */
+  readonly logprobs: Float32Array
+  readonly scores: readonly Score[]
+  /** The last of `scores`; null if it was never scored. */
+  readonly score: number | null
+  /** Generated tokens when it was killed; null if it was not. */
+  readonly killedAt: number | null
+}
+
+export interface Usage {
+  readonly promptTokens: number
+  /** Of all branches, killed ones included; end tokens are not counted. */
+  readonly generatedTokens: number
+  /** Rows decoded: the prompt once, every generated token that was decoded, and ghost rows of `deterministic`. */
+  readonly processedTokens: number
+  /**
+   * An estimate of the tokens the killed branches would still have written: for each, the mean length of this race's
+   * finished branches that grew longer than it had, less what it had. Null when no branch finished. `winnow bench`
+   * measures the saving exactly, on the same candidates.
+   */
+  readonly savedTokens: number | null
+  /** savedTokens / (savedTokens + generatedTokens); null like savedTokens. */
+  readonly savedShare: number | null
+  readonly wallSeconds: number
+  /** Parts of wallSeconds; they sum to it. */
+  readonly seconds: Readonly<Phases> & { readonly other: number }
+  /** The most KV cells in use at once; a cell holds one token of one branch. */
+  readonly peakCells: number
+}
+
+export interface Result {
+  /** The winner's text; empty when nothing was written. */
+  readonly text: string
+  /** The winner's final score; null without a winner. */
+  readonly score: number | null
+  readonly winner: ResultBranch | null
+  readonly branches: readonly ResultBranch[]
+  readonly usage: Usage
+  readonly reason: RaceReason
+  readonly scorer: string
+  readonly policy: string
+  readonly checkpoints: string
+  readonly seed: bigint
+}
+
+/** Picks the winner and turns the race into a value. */
+export async function concludeRace(round: Round): Promise<Result> {
+  const { options, model, scorer, pool } = round.setup
+  const texts = await textsOf(model, round.branches.all)
+  const branches = round.branches.all.map((branch, i) => resultBranch(branch, texts[i] as string))
+  const view = round.view()
+  const id = options.policy.choose === undefined ? highest(view.branches) : options.policy.choose(view)
+  const winner = id === null ? null : (branches[id] ?? null)
+  round.peakCells = pool.occupancy().cellsPeak
+  return {
+    text: winner?.text ?? '',
+    score: winner?.score ?? null,
+    winner,
+    branches,
+    usage: usageOf(round),
+    reason: round.reason ?? 'settled',
+    scorer: scorer.name,
+    policy: options.policy.name,
+    checkpoints: options.checkpoints.name,
+    seed: options.seed
+  }
+}
+
+/** The texts of branches, in one crossing. */
+export async function textsOf(model: NativeModel, branches: readonly Branch[]): Promise<string[]> {
+  const offsets = new Int32Array(branches.length + 1)
+  for (const [i, branch] of branches.entries()) offsets[i + 1] = (offsets[i] as number) + branch.length
+  const tokens = new Int32Array(offsets[branches.length] as number)
+  for (const [i, branch] of branches.entries()) tokens.set(branch.tokens, offsets[i])
+  try {
+    return await model.detokenize(tokens, offsets, false)
+  } catch (error) {
+    throw WinnowError.from(error)
+  }
+}
+
+function resultBranch(branch: Branch, text: string): ResultBranch {
+  const { id, status, score } = branch
+  return {
+    id,
+    status,
+    text,
+    tokens: branch.tokens.slice(),
+    logprobs: branch.logprobs.slice(),
+    scores: [...branch.scores],
+    score,
+    killedAt: status.state === 'killed' ? status.at : null
+  }
+}
+
+function usageOf(round: Round): Usage {
+  const { branches, seconds, processedTokens, peakCells, wallSeconds } = round
+  const generatedTokens = branches.tokens
+  const savedTokens = estimateSaved(branches.finished, branches.killed)
+  const spent = Object.values(seconds).reduce((sum, part) => sum + part, 0)
+  return {
+    promptTokens: round.setup.prompt.tokens.length,
+    generatedTokens,
+    processedTokens,
+    savedTokens,
+    savedShare: savedTokens === null ? null : savedTokens / Math.max(1, savedTokens + generatedTokens),
+    wallSeconds,
+    seconds: { ...seconds, other: Math.max(0, wallSeconds - spent) },
+    peakCells
+  }
+}
+
+function estimateSaved(finished: readonly Branch[], killed: readonly Branch[]): number | null {
+  if (killed.length === 0) return 0
+  if (finished.length === 0) return null
+  let saved = 0
+  for (const branch of killed) {
+    const longer = finished.map((other) => other.length).filter((length) => length > branch.length)
+    if (longer.length === 0) continue
+    saved += longer.reduce((sum, length) => sum + length, 0) / longer.length - branch.length
+  }
+  return Math.round(saved)
+}

@@ -1,0 +1,126 @@
+import type { NativeHead, NativeModel, NativePool } from './binding.js'
+import { type Branch, Branches } from './branch.js'
+import type { ResolvedBestOfOptions } from './options.js'
+import type { Standing, View } from './policy.js'
+import type { Prompt } from './prompt.js'
+import type { Scorer } from './scorer.js'
+
+/** Why a race was over: every branch `settled`; the pool `full`; or the caller's `deadline` or `stop`. */
+export type RaceReason = 'settled' | 'full' | 'deadline' | 'stopped'
+
+export interface RaceSetup {
+  readonly pool: NativePool
+  readonly model: NativeModel
+  readonly head: NativeHead | null
+  readonly prompt: Prompt
+  readonly n: number
+  /** What the context holds of the tokens asked for. */
+  readonly maxTokens: number
+  readonly options: ResolvedBestOfOptions
+  readonly scorer: Scorer
+  /** Aborted by the caller or by the engine's closing. */
+  readonly signal: AbortSignal
+  /** `performance.now()` at which the deadline falls; infinity for none. */
+  readonly deadline: number
+}
+
+/** Seconds spent, by phase. `other` is the remainder: crossings, bookkeeping, callbacks. */
+export interface Phases {
+  prefill: number
+  decode: number
+  sample: number
+  score: number
+  policy: number
+}
+
+/** What the steps of a race share: its branches and where it stands. */
+export class Round {
+  readonly setup: RaceSetup
+  readonly branches: Branches
+  readonly startedAt = performance.now()
+  readonly seconds: Phases = { prefill: 0, decode: 0, sample: 0, score: 0, policy: 0 }
+  /** Null while the race goes on. */
+  reason: RaceReason | null = null
+  /** Checkpoints passed. */
+  index = 0
+  /** What the policy handed back last. */
+  memory: unknown = undefined
+  /** Rows decoded, the prompt's included. */
+  processedTokens = 0
+  peakCells = 0
+  readonly #seed: number
+  /** Finished since the last checkpoint. */
+  #fresh: ReadonlySet<Branch> = new Set()
+
+  constructor(setup: RaceSetup) {
+    this.setup = setup
+    const clamped = setup.maxTokens < setup.options.maxTokens
+    this.branches = new Branches(setup.n, clamped ? 'context' : 'length')
+    this.#seed = mix(setup.options.seed, setup.prompt.tokens)
+  }
+
+  /** Generated tokens of a live branch; when none lives, of the longest. */
+  get tokens(): number {
+    const { live, all } = this.branches
+    return live[0]?.length ?? Math.max(...all.map((branch) => branch.length))
+  }
+
+  get wallSeconds(): number {
+    return (performance.now() - this.startedAt) / 1000
+  }
+
+  /** Branches due for a score now: all live ones, and finished ones that have not had their last. */
+  due(): Branch[] {
+    return this.branches.all.filter(
+      (branch) => branch.status.state === 'live' || (branch.status.state === 'finished' && !branch.scoredFinally)
+    )
+  }
+
+  record(branches: readonly Branch[], scores: ArrayLike<number>): void {
+    const fresh = new Set<Branch>()
+    for (const [i, branch] of branches.entries()) {
+      // Ended without another token since the last checkpoint: this score takes the place of that one.
+      if (branch.scores.at(-1)?.tokens === branch.length) branch.scores.pop()
+      branch.scores.push({ tokens: branch.length, score: scores[i] as number })
+      if (branch.status.state === 'finished') {
+        branch.scoredFinally = true
+        fresh.add(branch)
+      }
+    }
+    this.#fresh = fresh
+  }
+
+  view(): View {
+    return {
+      index: this.index,
+      tokens: this.tokens,
+      last: this.branches.settled,
+      branches: this.branches.all.map((branch) => standing(branch, this.#fresh.has(branch))),
+      seed: this.#seed,
+      memory: this.memory
+    }
+  }
+}
+
+function standing(branch: Branch, fresh: boolean): Standing {
+  return {
+    id: branch.id,
+    state: branch.status.state,
+    reason: branch.status.state === 'finished' ? branch.status.reason : null,
+    score: branch.score,
+    // A copy: a recorded view must say later what it said then.
+    scores: [...branch.scores],
+    tokens: branch.length,
+    fresh
+  }
+}
+
+/** FNV-1a over the seed's and the prompt's words. */
+function mix(seed: bigint, prompt: Int32Array): number {
+  let hash = 0x811c9dc5
+  const words = [Number(seed & 0xffffffffn), Number(seed >> 32n), ...prompt]
+  for (const word of words) {
+    for (let shift = 0; shift < 32; shift += 8) hash = Math.imul(hash ^ ((word >>> shift) & 0xff), 0x01000193)
+  }
+  return hash >>> 0
+}

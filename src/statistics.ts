@@ -1,0 +1,81 @@
+/** Small seeded statistics that reports rest on. */
+
+/** A mean (or a ratio of means) with the ends of its interval. */
+export interface Interval {
+  readonly mean: number
+  readonly low: number
+  readonly high: number
+}
+
+/** Uniform numbers in [0, 1) from a 32-bit seed: xoshiro128** (Blackman and Vigna 2018), seeded by splitmix32. */
+export function generator(seed: number): () => number {
+  let mixed = seed >>> 0
+  const split = () => {
+    mixed = (mixed + 0x9e3779b9) >>> 0
+    let z = mixed
+    z = Math.imul(z ^ (z >>> 16), 0x85ebca6b)
+    z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35)
+    return (z ^ (z >>> 16)) >>> 0
+  }
+  let [a, b, c, d] = [split(), split(), split(), split()]
+  return () => {
+    const product = Math.imul(b, 5)
+    const result = Math.imul((product << 7) | (product >>> 25), 9) >>> 0
+    const shifted = b << 9
+    c ^= a
+    d ^= b
+    b ^= c
+    a ^= d
+    c ^= shifted
+    d = (d << 11) | (d >>> 21)
+    return result / 2 ** 32
+  }
+}
+
+/**
+ * `rounds` resamples with replacement of the items 0..count-1. Statistics computed on the same resamples are paired:
+ * their differences keep what the items have in common.
+ */
+export function resamples(count: number, seed: number, rounds = 2000): readonly Int32Array[] {
+  const draw = generator(seed)
+  return Array.from({ length: rounds }, () => Int32Array.from({ length: count }, () => Math.floor(draw() * count)))
+}
+
+/**
+ * The percentile bootstrap interval of a statistic (Efron 1979). `statistic` gets indices of items, each as often as
+ * it was drawn. `level` 0.95 gives the 2.5th and 97.5th percentiles.
+ */
+export function bootstrap(
+  count: number,
+  drawn: readonly Int32Array[],
+  statistic: (items: Int32Array) => number,
+  level = 0.95
+): Interval {
+  const all = Int32Array.from({ length: count }, (_, i) => i)
+  const values = drawn.map(statistic).sort((a, b) => a - b)
+  const tail = (1 - level) / 2
+  return { mean: statistic(all), low: quantile(values, tail), high: quantile(values, 1 - tail) }
+}
+
+/** Of sorted values, with linear interpolation between neighbours (type 7 of Hyndman and Fan 1996). */
+export function quantile(sorted: readonly number[], share: number): number {
+  if (sorted.length === 0) return Number.NaN
+  const place = share * (sorted.length - 1)
+  const below = sorted[Math.floor(place)] as number
+  const above = sorted[Math.ceil(place)] as number
+  return below + (above - below) * (place - Math.floor(place))
+}
+
+/** The score interval of a proportion (Wilson 1927). `z` 1.96 for 95%. */
+export function wilson(successes: number, trials: number, z = 1.959963984540054): Interval {
+  if (trials === 0) return { mean: Number.NaN, low: 0, high: 1 }
+  const share = successes / trials
+  const scale = 1 + z ** 2 / trials
+  const centre = (share + z ** 2 / (2 * trials)) / scale
+  const half = (z / scale) * Math.sqrt((share * (1 - share)) / trials + z ** 2 / (4 * trials ** 2))
+  return { mean: share, low: Math.max(0, centre - half), high: Math.min(1, centre + half) }
+}
+
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
+}

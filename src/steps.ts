@@ -1,0 +1,151 @@
+/** The steps of a race, in the order race.ts takes them. Each moves the round on; only `decide` decides anything. */
+import { abortable } from './abort.js'
+import type { Branch } from './branch.js'
+import { WinnowError } from './errors.js'
+import type { Progress } from './options.js'
+import type { Decision } from './policy.js'
+import { textsOf } from './result.js'
+import type { RaceReason, Round } from './round.js'
+import { type Candidate, type Scoring, scoresOf } from './scorer.js'
+
+/** How long a watched race advances before it shows itself again, seconds. */
+const glance = 0.1
+
+/** Decodes the prompt once. Ends the race if patience does not last that long. */
+export async function prefill(round: Round): Promise<void> {
+  const { pool, prompt } = round.setup
+  if (outOfPatience(round)) return
+  const done = await native(pool.prefill(prompt.tokens, secondsLeft(round)))
+  round.seconds.prefill += done.seconds
+  round.processedTokens += done.tokens
+  if (done.reason === 'aborted') interrupted(round)
+  if (done.reason === 'deadline') end(round, 'deadline')
+}
+
+/** n branches that share the prompt's cells. */
+export async function fork(round: Round): Promise<void> {
+  if (round.reason !== null) return
+  const { pool, options, n, maxTokens } = round.setup
+  const { temperature, topK, topP, minP } = options.sampling
+  const stopTokens = Int32Array.from(options.stopTokens)
+  await native(
+    pool.fork({ count: n, seed: options.seed, firstCandidate: 0, maxTokens, temperature, topK, topP, minP, stopTokens })
+  )
+}
+
+/** Writes until the next checkpoint, or until nothing lives, the streams are full or patience ends. */
+export async function advance(round: Round): Promise<void> {
+  const { pool, options, maxTokens } = round.setup
+  const target = Math.min(options.checkpoints.next(round.tokens) ?? maxTokens, maxTokens)
+  while (!outOfPatience(round)) {
+    const patience = secondsLeft(round)
+    // A watched race stops at a glance and goes on: what is sampled does not depend on where it pauses.
+    const glancing = options.onProgress !== undefined && (patience === 0 || patience > glance)
+    const moved = await native(pool.advance(target - round.tokens, glancing ? glance : patience))
+    round.seconds.decode += moved.decodeSeconds
+    round.seconds.sample += moved.sampleSeconds
+    round.processedTokens += moved.decoded
+    round.branches.apply(moved)
+    options.onProgress?.(progress(round, []))
+    if (moved.reason === 'aborted') return interrupted(round)
+    if (moved.reason === 'full') return end(round, 'full')
+    if (moved.reason === 'settled') return end(round, 'settled')
+    if (moved.reason === 'reached') return
+    if (!glancing) return end(round, 'deadline')
+  }
+}
+
+/** One number for every live branch and every newly finished one, in one call. */
+export async function score(round: Round): Promise<void> {
+  const branches = round.due()
+  const { pool, head, model, prompt, scorer, signal } = round.setup
+  const startedAt = performance.now()
+  if (branches.length > 0) {
+    const texts = scorer.needs.includes('text') ? await textsOf(model, branches) : null
+    const candidates = branches.map((branch, i) => candidate(branch, texts?.[i] ?? ''))
+    const scoring: Scoring = { pool, head, prompt: prompt.text, signal }
+    const scores = scoresOf(scorer, candidates, scoring)
+    // A scorer that reads states has a job of the pool's in flight, which must end before anyone else has a turn.
+    round.record(branches, await (scorer.needs.includes('states') ? scores : abortable(scores, signal)))
+    signal.throwIfAborted()
+  }
+  round.seconds.score += (performance.now() - startedAt) / 1000
+}
+
+/** Asks the policy, and refuses an answer that names anything but live branches. */
+export function decide(round: Round): Decision {
+  const startedAt = performance.now()
+  const { policy } = round.setup.options
+  const decision = policy.decide(round.view())
+  round.memory = decision.memory
+  round.seconds.policy += (performance.now() - startedAt) / 1000
+  const live = new Set(round.branches.live.map((branch) => branch.id))
+  for (const id of decision.kill) {
+    if (live.delete(id)) continue
+    const message = `Expected the ids of live branches, each once, from the policy ${policy.name} but received ${id}`
+    throw new WinnowError('POLICY_INVALID', message)
+  }
+  return decision
+}
+
+/** Frees the cells of the rejected at once. */
+export async function kill(round: Round, decision: Decision): Promise<void> {
+  if (decision.kill.length > 0) {
+    await native(round.setup.pool.kill(Int32Array.from(decision.kill)))
+    round.branches.kill(decision.kill, round.tokens, decision.why ?? round.setup.options.policy.name)
+  }
+  if (round.reason === null && round.branches.settled) round.reason = 'settled'
+}
+
+/** Tells whoever watches. */
+export function report(round: Round, decision: Decision): void {
+  round.index++
+  round.setup.options.onCheckpoint?.(progress(round, decision.kill))
+}
+
+/** Whether the race must end now because of the caller. Throws the reason of an abort. */
+function outOfPatience(round: Round): boolean {
+  round.setup.signal.throwIfAborted()
+  if (round.setup.options.stop?.aborted) end(round, 'stopped')
+  else if (performance.now() >= round.setup.deadline) end(round, 'deadline')
+  return round.reason !== null
+}
+
+function interrupted(round: Round): void {
+  round.setup.signal.throwIfAborted()
+  end(round, 'stopped')
+}
+
+function end(round: Round, reason: RaceReason): void {
+  round.reason = reason
+  if (reason !== 'settled') round.branches.finishLive(reason)
+}
+
+/** For the addon: 0 is no deadline. */
+function secondsLeft(round: Round): number {
+  const { deadline } = round.setup
+  return deadline === Number.POSITIVE_INFINITY ? 0 : Math.max(1e-3, (deadline - performance.now()) / 1000)
+}
+
+function progress(round: Round, killed: readonly number[]): Progress {
+  return {
+    index: round.index,
+    tokens: round.tokens,
+    seconds: round.wallSeconds,
+    branches: round.branches.all,
+    killed
+  }
+}
+
+function candidate(branch: Branch, text: string): Candidate {
+  const { id, status, tokens, logprobs, entropies } = branch
+  return { id, state: status.state, tokens, logprobs, entropies, text }
+}
+
+async function native<T>(job: Promise<T>): Promise<T> {
+  try {
+    return await job
+  } catch (error) {
+    throw WinnowError.from(error)
+  }
+}

@@ -1,0 +1,68 @@
+import { describe, expect, it } from 'vitest'
+import { parseArm, parseArms, parseCheckpoints } from '../src/arm.js'
+import { doubling } from '../src/checkpoint.js'
+
+const defaults = { alpha: 0.5, checkpoints: doubling(32) }
+
+describe('a policy on the command line', () => {
+  it('takes what it does not set from the defaults', () => {
+    const arm = parseArm('spec-reject', defaults)
+    expect(arm).toMatchObject({ name: 'spec-reject', n: null, scorer: null, equalTokens: null })
+    expect(arm.policy.checkpoints.name).toBe('doubling:32')
+  })
+
+  it('may set alpha, checkpoints and scorer', () => {
+    const arm = parseArm('spec-reject:alpha=0.75:checkpoints=8+16:scorer=min-logprob', defaults)
+    expect(arm.scorer?.name).toBe('min-logprob')
+    expect(arm.policy.checkpoints.name).toBe('at:8+16')
+    const branches = [1, 2, 3, 4].map((score, id) => {
+      return { id, state: 'live' as const, reason: null, score, scores: [], tokens: 8, fresh: false }
+    })
+    const view = { index: 0, tokens: 8, last: false, branches, seed: 0, memory: undefined }
+    expect(arm.policy.decide(view).kill).toEqual([2, 1, 0])
+  })
+
+  it('may set its number of candidates, its interval and its name', () => {
+    expect(parseArm('best-of-n:n=1', defaults).n).toBe(1)
+    expect(parseArm('random-kill:every=16:name=lots', defaults)).toMatchObject({ name: 'lots' })
+    expect(parseArm('spec-reject-paper:doubling=4', defaults).policy.checkpoints.name).toBe('doubling:4')
+  })
+
+  it.each([
+    ['spec-rejct', 'OPTION_UNKNOWN', 'did you mean "spec-reject"?'],
+    ['spec-reject:alfa=1', 'OPTION_UNKNOWN', 'did you mean "alpha"?'],
+    ['spec-reject:alpha', 'OPTION_INVALID', 'Expected key=value after each colon for the policy spec-reject:alpha'],
+    ['spec-reject:alpha=1.5', 'OPTION_INVALID', 'Expected a number from 0 to below 1 for alpha but received 1.5'],
+    ['spec-reject:alpha=x', 'OPTION_INVALID', 'Expected a number for alpha of spec-reject:alpha=x but received "x"'],
+    ['spec-reject:scorer=heads', 'OPTION_UNKNOWN', 'did you mean "head"?'],
+    ['best-of-n:n=0', 'OPTION_INVALID', 'Expected a whole number from 1 to 256 for n but received 0'],
+    ['spec-reject:equal-tokens=best-of-n', 'OPTION_INVALID', 'Expected equal-tokens on best-of-n without n']
+  ])('is refused as %s', (text, code, sentence) => {
+    expect(() => parseArm(text, defaults)).toThrow(
+      expect.objectContaining({ code, message: expect.stringContaining(sentence) })
+    )
+  })
+
+  it('comes once, and equal-tokens names another', () => {
+    expect(() => parseArms(['best-of-n', 'best-of-n'], defaults)).toThrow('Expected each policy once')
+    expect(() => parseArms(['best-of-n', 'best-of-n:equal-tokens=spec-reject'], defaults)).toThrow(
+      'Expected the name of another policy (best-of-n) for equal-tokens of best-of-n:equal-tokens=spec-reject'
+    )
+    expect(parseArms(['best-of-n', 'spec-reject', 'best-of-n:equal-tokens=spec-reject'], defaults)).toHaveLength(3)
+  })
+})
+
+describe('checkpoints on the command line', () => {
+  it.each([
+    ['64,128', 'at:64+128'],
+    ['128+64', 'at:64+128'],
+    ['every:32', 'every:32'],
+    ['doubling:16', 'doubling:16']
+  ])('%s are %s', (text, name) => {
+    expect(parseCheckpoints(text).name).toBe(name)
+  })
+
+  it.each(['', 'x', '0', '1.5', 'every:0', 'each:3', '64,'])('%j are refused', (text) => {
+    expect(() => parseCheckpoints(text)).toThrow('Expected')
+  })
+})

@@ -1,0 +1,355 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { main } from '../src/cli/main.js'
+import type { open } from '../src/engine.js'
+import { expected, WinnowError } from '../src/errors.js'
+import { fakeEngine } from './fakes/engine.js'
+import type { Script } from './fakes/pool.js'
+import { fakeTerminal } from './fakes/terminal.js'
+
+const answer = (id: number) => `The answer is ${id === 5 ? 7 : 1}.`
+const script: Script = {
+  length: (id) => answer(id).length,
+  token: (id, position) => answer(id).charCodeAt(position),
+  score: (id, tokens) => (id === 5 && tokens > 10 ? 20 : id)
+}
+
+let folder = ''
+let model = ''
+let problems = ''
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'winnow-cli-'))
+  // The fake engine reads no model, but results carry the checksum of the file.
+  model = join(folder, 'model.gguf')
+  problems = join(folder, 'problems.jsonl')
+  await writeFile(model, 'GGUF')
+  await writeFile(problems, ['one', 'two', 'three'].map((prompt) => JSON.stringify({ prompt, answer: 7 })).join('\n'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+afterEach(() => vi.useRealTimers())
+
+const opening = (running: Script = script, head = true): typeof open =>
+  (async () => {
+    const fake = fakeEngine(running, { head, facts: { path: model } })
+    if (fake.head !== null) Object.assign(fake.head.facts, { path: model })
+    return fake.engine
+  }) as typeof open
+
+async function winnow(argv: string[], options: Parameters<typeof fakeTerminal>[0] = {}, opened = opening()) {
+  const terminal = fakeTerminal(options)
+  const code = await main(argv, terminal, opened)
+  return { code, out: terminal.out(), err: terminal.err(), terminal }
+}
+
+describe('winnow run', () => {
+  it('prints the winner and the cost on stdout, and nothing else there', async () => {
+    const { code, out, err } = await winnow(['run', 'hi', '-n', '8', '--checkpoints', '4'])
+    expect(code).toBe(0)
+    expect(out).toMatch(/^The answer is 7\.\n\n#5 of 8 wins with 20\.00 \(head\), ended by end\n/)
+    expect(out).toMatch(/\d+ tokens written, about \d+ not \(\d+%, estimated\); \d+\.\d\d s \(prefill/)
+    expect(err).toContain('4 tokens deep: 4 of 8 live, 4 killed now')
+  })
+
+  it('compares with best-of-N on the same candidates', async () => {
+    const { out } = await winnow(['run', 'hi', '-n', '8', '--checkpoints', '4', '--compare'])
+    expect(out).toMatch(/best-of-n\s+128 /)
+    expect(out).toMatch(/spec-reject\s+80 /)
+    expect(out).toMatch(/of best-of-n\s+63% .* same pick/)
+  })
+
+  it('says so when it ranks by log-probability for want of a head', async () => {
+    const { out } = await winnow(['run', 'hi', '-n', '4'], {}, opening(script, false))
+    expect(out).toContain('(mean-logprob)')
+    expect(out).toContain('Ranked by mean log-probability, for want of a reward head.')
+  })
+
+  it('prints one JSON object that can be made again from what it says', async () => {
+    const { out, code } = await winnow(['run', 'hi', '-n', '4', '--seed', '18446744073709551615', '--json', '--quiet'])
+    const result = JSON.parse(out)
+    expect(code).toBe(0)
+    expect(result).toMatchObject({
+      schemaVersion: 1,
+      seed: '18446744073709551615',
+      prompt: 'hi',
+      text: 'The answer is 1.',
+      policy: 'spec-reject',
+      scorer: 'head',
+      reason: 'settled',
+      options: { candidates: 4, alpha: 0.5, checkpoints: 'doubling:32', maxTokens: 512, deterministic: false },
+      versions: { winnow: expect.any(String), llama: 'none' },
+      hardware: { cores: expect.any(Number) },
+      model: { file: 'model.gguf', sha256: expect.stringMatching(/^[0-9a-f]{64}$/) }
+    })
+    expect(result.branches).toHaveLength(4)
+    expect(result.branches[0]).toMatchObject({ id: 0, text: 'The answer is 1.', tokens: 16 })
+  })
+
+  it('draws the branches over each other on a terminal, within its width', async () => {
+    const { err } = await winnow(['run', 'hi', '-n', '200', '--checkpoints', '2,4,8'], {
+      tty: true,
+      env: { NO_COLOR: '1' }
+    })
+    const esc = '\u001b'
+    expect(err).toContain(`${esc}[7A${esc}[J`)
+    expect(err).toContain('×')
+    expect(err).not.toContain(`${esc}[32m`)
+    const text = err.replaceAll(new RegExp(`${esc}\\[\\d*[AJ]`, 'g'), '')
+    for (const line of text.split('\n')) expect([...line].length).toBeLessThan(80)
+    expect(text).toMatch(/4 tokens deep {2}50 live {2}0 finished {2}150 killed/)
+  })
+
+  it('colours where that is wanted', async () => {
+    const colored = await winnow(['run', 'hi', '-n', '4', '--checkpoints', '4'], { tty: true })
+    expect(colored.err).toContain('\u001b[32m')
+  })
+
+  it('is quiet when told to', async () => {
+    const { err } = await winnow(['run', 'hi', '-n', '4', '--quiet'], { tty: true })
+    expect(err).toBe('')
+  })
+
+  it('reads the prompt from standard input for "-"', async () => {
+    const { out } = await winnow(['run', '-', '-n', '2', '--json'], { stdin: 'piped\n' })
+    expect(JSON.parse(out).prompt).toBe('piped')
+  })
+
+  it('takes the best so far at the first interrupt and exits with 130', async () => {
+    const terminal = fakeTerminal()
+    setTimeout(() => terminal.send('SIGINT'), 40)
+    const slow = opening({ ...script, length: () => 400, token: () => 97, stepMs: 5 })
+    const code = await main(['run', 'hi', '-n', '2'], terminal, slow)
+    expect(code).toBe(130)
+    expect(terminal.out()).toMatch(/^a+\n\nEnded early: stopped\. This is the best so far\./)
+    expect(terminal.err()).toContain('interrupt again to stop at once')
+    expect(terminal.exits).toEqual([])
+  })
+
+  it('exits at once at the second', async () => {
+    const terminal = fakeTerminal()
+    setTimeout(() => {
+      terminal.send('SIGTERM')
+      terminal.send('SIGTERM')
+    }, 20)
+    await main(['run', 'hi', '-n', '2'], terminal, opening({ ...script, length: () => 100, stepMs: 5 }))
+    expect(terminal.exits).toEqual([143])
+  })
+
+  it('ends with the best so far at a deadline', async () => {
+    const slow = opening({ ...script, length: () => 400, token: () => 97, stepMs: 5 })
+    const { code, out } = await winnow(['run', 'hi', '-n', '2', '--deadline', '0.05'], {}, slow)
+    expect(code).toBe(0)
+    expect(out).toContain('Ended early: deadline')
+  })
+})
+
+describe('bad input to the command line', () => {
+  it.each([
+    [['run', 'x', '-n', '0'], 2, 'Expected a whole number from 1 to 256 for n but received 0'],
+    [['run', 'x', '-n', '1e9'], 2, 'Expected a whole number from 1 to 256 for n but received 1000000000'],
+    [['run', 'x', '-n', 'NaN'], 2, 'Expected a number for --candidates but received "NaN"'],
+    [['run', 'x', '--alpha', '1.5'], 2, 'Expected a number from 0 to below 1 for alpha but received 1.5'],
+    [['run', 'x', '--alpa', '1'], 2, "error: unknown option '--alpa'\n(Did you mean --alpha?)"],
+    [['run', 'x', '--policy', 'spec-rejct'], 2, 'did you mean "spec-reject"?'],
+    [['run', 'x', '--checkpoints', 'often'], 2, 'Expected token counts such as "64,128", or "every:32"'],
+    [['run', 'x', '--temperature', '-1'], 2, 'Expected a number from 0 to 100 for sampling.temperature'],
+    [['run', 'x', '--max-tokens', '0'], 2, 'for maxTokens but received 0'],
+    [['run', 'x', '--seed', '-1'], 2, 'Expected a whole number from 0 to 2^64-1 for --seed but received "-1"'],
+    [['run', 'x', '--gpu', 'rocm'], 2, 'for gpu but received "rocm"'],
+    [['run', 'x', '--deadline', '0'], 2, 'for deadlineMs but received 0'],
+    [['run', ''], 2, 'Expected text for the prompt but received ""'],
+    [['run', 'x'.repeat(2000)], 1, 'Expected at most 1023 tokens for the prompt'],
+    [['bench', '--prompts', '/nowhere/p.jsonl'], 1, '/nowhere/p.jsonl, which does not exist'],
+    [['bench', '--policies', 'best-of-n,,x'], 2, 'Expected policies separated by commas'],
+    [['bench', '--output', 'xml'], 2, 'Expected one of text, md, csv, jsonl for --output but received "xml"'],
+    [['bench', '--limit', '-1'], 2, 'Expected a whole number, 0 or more for --limit but received -1'],
+    [['rum'], 2, "unknown command 'rum'"]
+  ])('%j exits with %i and a sentence', async (argv, exitCode, sentence) => {
+    const { code, out, err } = await winnow(argv)
+    expect(err).toContain(sentence)
+    expect(code).toBe(exitCode)
+    expect(out).toBe('')
+    expect(err).not.toMatch(/\n\s+at /)
+  })
+
+  it('in a line of problems names the line', async () => {
+    const path = join(folder, 'bad.jsonl')
+    await writeFile(path, '{"prompt":"a"}\n{"prompt":\n')
+    const { code, err } = await winnow(['bench', '--prompts', path])
+    expect(err).toContain(`Expected a JSON object for line 2 of ${path} but received`)
+    expect(code).toBe(1)
+  })
+
+  it.each([
+    ['MODEL_NOT_FOUND', 1],
+    ['HEAD_WIDTH', 1],
+    ['OPTION_INVALID', 2],
+    ['ADDON_MISSING', 4],
+    ['OUT_OF_MEMORY', 4]
+  ])('%s on opening exits with %i', async (code, exitCode) => {
+    const refusing = (async () => {
+      throw new WinnowError(code, 'Expected something else')
+    }) as typeof open
+    const result = await winnow(['run', 'x'], {}, refusing)
+    expect(result).toMatchObject({ code: exitCode, out: '', err: 'winnow: Expected something else\n' })
+  })
+
+  it('shows a stack only with --verbose', async () => {
+    const refusing = (async () => {
+      throw expected('MODEL_NOT_FOUND', 'a', 'b', 'c')
+    }) as typeof open
+    expect((await winnow(['run', 'x', '--verbose'], {}, refusing)).err).toMatch(/\n\s+at /)
+  })
+})
+
+describe('settings', () => {
+  const options = async (argv: string[], terminal: Parameters<typeof fakeTerminal>[0]) =>
+    JSON.parse((await winnow(['run', 'hi', '--json', ...argv], terminal)).out).options
+
+  it('come from a flag before the environment before the project before the default', async () => {
+    await writeFile(
+      join(folder, 'winnow.config.json'),
+      '{"candidates": 3, "alpha": 0.25, "maxTokens": 99, "raw": true}'
+    )
+    vi.stubEnv('WINNOW_ALPHA', '0.75')
+    vi.stubEnv('WINNOW_CANDIDATES', '5')
+    try {
+      expect(await options(['-n', '7'], { cwd: folder })).toMatchObject({
+        candidates: 7,
+        alpha: 0.75,
+        maxTokens: 99,
+        raw: true,
+        sampling: { temperature: 1 }
+      })
+    } finally {
+      vi.unstubAllEnvs()
+    }
+  })
+
+  it.each([
+    ['{"alpa": 1}', 'did you mean "alpha"?'],
+    ['[]', 'Expected a JSON object for'],
+    ['{"raw": 3}', 'Expected true or false for raw in'],
+    ['{"alpha": {}}', 'Expected text or a number for alpha in'],
+    ['{', 'Expected a JSON object in']
+  ])('in a project file as %s are refused', async (text, sentence) => {
+    await writeFile(join(folder, 'winnow.config.json'), text)
+    const { code, err } = await winnow(['run', 'hi'], { cwd: folder })
+    expect(err).toContain(sentence)
+    expect(code).toBe(2)
+    await rm(join(folder, 'winnow.config.json'))
+  })
+
+  it('are all in the help, with their defaults', async () => {
+    const { out, code } = await winnow(['run', '--help'])
+    expect(code).toBe(0)
+    for (const flag of ['-m, --model', '-n, --candidates', '--alpha', '--checkpoints', '--seed', '--json', '--raw']) {
+      expect(out).toContain(flag)
+    }
+    expect(out.replaceAll(/\s+/g, ' ')).toContain('env: WINNOW_MAX_TOKENS')
+  })
+})
+
+describe('winnow bench', () => {
+  const policies = 'best-of-n,spec-reject,random-kill,best-of-n:equal-tokens=spec-reject,best-of-n:n=1'
+  const base = () => [
+    'bench',
+    '--prompts',
+    problems,
+    '-n',
+    '8',
+    '--checkpoints',
+    '4',
+    '--policies',
+    policies,
+    '--quiet'
+  ]
+
+  it('prints JSON with provenance, options, means with intervals and paired differences', async () => {
+    const { out, code } = await winnow([...base(), '--json', '--limit', '2'])
+    const result = JSON.parse(out)
+    expect(code).toBe(0)
+    expect(result).toMatchObject({
+      schemaVersion: 1,
+      seed: '0',
+      reference: 'best-of-n',
+      command: expect.stringMatching(/^winnow bench --prompts .* --limit 2$/),
+      interrupted: false,
+      options: { n: 8, alpha: 0.5, checkpoints: 'at:4', deterministic: true },
+      prompts: { file: 'problems.jsonl', requested: 2, complete: 2, failures: [] }
+    })
+    const [reference, reject] = result.policies
+    for (const key of [
+      'accuracy',
+      'meanScore',
+      'generatedTokens',
+      'processedTokens',
+      'wallSeconds',
+      'survival',
+      'regret'
+    ]) {
+      expect(reject[key]).toEqual({ mean: expect.any(Number), low: expect.any(Number), high: expect.any(Number) })
+    }
+    expect(reject).toMatchObject({ policy: 'spec-reject', n: 8, prompts: 2, peakCells: expect.any(Number) })
+    expect(reject.versus['best-of-n:equal-tokens=spec-reject'].accuracy).toHaveProperty('low')
+    expect(reference.survival.mean).toBe(1)
+  })
+
+  it.each([
+    ['text', /^policy +n +prompts/],
+    ['md', /^\| policy +\| +n \|/],
+    ['csv', /^policy,n,prompts,accuracy/],
+    ['jsonl', /^\{"policy":"best-of-n","n":"8"/]
+  ])('prints its table as %s', async (style, start) => {
+    const { out } = await winnow([...base(), '--output', style])
+    expect(out).toMatch(start)
+    expect(out).toContain('spec-reject')
+  })
+
+  it('keeps every finished row when it is interrupted, and goes on from there', async () => {
+    const file = join(folder, 'rows.jsonl')
+    const terminal = fakeTerminal()
+    const slow = opening({ ...script, stepMs: 2 })
+    setTimeout(() => terminal.send('SIGINT'), 500)
+    const interrupted = await main([...base(), '--out', file], terminal, slow)
+    expect(interrupted).toBe(130)
+    expect(terminal.err()).toContain(`Run the same command again to go on from ${file}.`)
+    const before = (await readFile(file, 'utf8')).trimEnd().split('\n')
+    expect(before.length).toBeGreaterThan(1)
+    expect(before.length).toBeLessThan(16)
+    // As if the process had died in the middle of a line.
+    await writeFile(file, `${before.join('\n')}\n{"type":"row","prom`)
+    const { code, out } = await winnow([...base(), '--out', file, '--json'])
+    expect(code).toBe(0)
+    const after = (await readFile(file, 'utf8')).trimEnd().split('\n')
+    expect(after.slice(0, before.length)).toEqual(before)
+    expect(after).toHaveLength(1 + 15)
+    const keys = after
+      .slice(1)
+      .map((line) => JSON.parse(line))
+      .map(({ prompt, arm }) => `${prompt} ${arm}`)
+    expect(new Set(keys).size).toBe(15)
+    expect(JSON.parse(out).prompts.complete).toBe(3)
+  })
+
+  it('refuses to mix rows of other conditions', async () => {
+    const file = join(folder, 'mixed.jsonl')
+    await winnow([...base(), '--out', file])
+    const { code, err } = await winnow([...base(), '--out', file, '--seed', '9'])
+    expect(code).toBe(2)
+    expect(err).toContain(`received ${file}, written under another seed`)
+    const { code: foreign } = await winnow([...base(), '--out', problems])
+    expect(foreign).toBe(2)
+  })
+
+  it('exits with 3 when some prompts failed, and measures the others', async () => {
+    const path = join(folder, 'long.jsonl')
+    await writeFile(path, ['short', 'x'.repeat(3000)].map((prompt) => JSON.stringify({ prompt, answer: 7 })).join('\n'))
+    const { code, out } = await winnow(['bench', '--prompts', path, '-n', '4', '--json', '--quiet'])
+    expect(code).toBe(3)
+    const { prompts } = JSON.parse(out)
+    expect(prompts).toMatchObject({ requested: 2, complete: 1 })
+    expect(prompts.failures[0]).toMatchObject({ prompt: 1, code: 'PROMPT_TOO_LONG' })
+  })
+})

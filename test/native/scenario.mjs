@@ -1,0 +1,150 @@
+// Runs one scenario in a process of its own, so that a crash is an exit code: node scenario.mjs NAME MODEL
+import { setTimeout as delay } from 'node:timers/promises'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { loadBinding } from '../../dist/binding.js'
+
+const [, , name, path] = isMainThread ? process.argv : [null, null, workerData.name, workerData.path]
+
+async function decoding(streams = 64, maxTokens = 1000) {
+  const { binding } = loadBinding()
+  const model = await binding.loadModel({
+    path,
+    gpuLayers: 0,
+    devices: [],
+    split: 'layer',
+    mainGpu: 0,
+    tensorSplit: [],
+    mmap: true,
+    mlock: false,
+    checkTensors: false
+  })
+  const pool = await binding.createPool(model, {
+    streams,
+    cellsPerStream: 1024,
+    threads: 1,
+    batch: 64,
+    kvType: 'f16',
+    flashAttention: 'auto',
+    states: true,
+    deterministic: false
+  })
+  await pool.prefill(Int32Array.of(1, 70, 80, 90), 0)
+  await pool.fork({
+    count: streams,
+    seed: 1n,
+    firstCandidate: 0,
+    maxTokens,
+    temperature: 1,
+    topK: 0,
+    topP: 1,
+    minP: 0,
+    stopTokens: new Int32Array()
+  })
+  const advancing = pool.advance(1000, 0)
+  await delay(100)
+  return { model, pool, advancing }
+}
+
+function worker(job) {
+  return new Worker(new URL(import.meta.url), { workerData: { name: job, path } })
+}
+
+const exited = (thread) => new Promise((resolve) => thread.once('exit', resolve))
+
+const scenarios = {
+  async 'exit-mid-decode'() {
+    await decoding()
+    console.log(Date.now())
+    process.exit(7)
+  },
+  async 'throw-mid-decode'() {
+    await decoding()
+    console.log(Date.now())
+    setImmediate(() => {
+      throw new Error('uncaught')
+    })
+  },
+  async 'exit-open'() {
+    const { pool, advancing } = await decoding(2)
+    pool.abort()
+    await advancing
+    process.exit(0)
+  },
+  async 'end-open'() {
+    const { pool, advancing } = await decoding(2)
+    pool.abort()
+    await advancing
+  },
+  async 'exit-with-workers'() {
+    const thread = worker('decode')
+    await new Promise((resolve) => thread.once('message', resolve))
+    await decoding()
+    console.log(Date.now())
+    process.exit(7)
+  },
+  async 'terminate-workers'() {
+    for (let round = 0; round < 3; round++) {
+      const threads = [worker('decode'), worker('decode')]
+      await Promise.all(threads.map((thread) => new Promise((resolve) => thread.once('message', resolve))))
+      const started = Date.now()
+      await Promise.all(threads.map((thread) => thread.terminate()))
+      console.log(Date.now() - started)
+    }
+  },
+  async 'terminate-loading'() {
+    for (let wait = 0; wait < 20; wait += 4) {
+      const thread = worker('decode')
+      await delay(40 + wait)
+      await thread.terminate()
+    }
+  },
+  async 'worker-exits-mid-decode'() {
+    console.log(await exited(worker('decode-and-exit')))
+  },
+  async 'worker-results'() {
+    const threads = [worker('finish'), worker('finish')]
+    const ends = Promise.all(threads.map(exited))
+    const texts = await Promise.all(threads.map((thread) => new Promise((resolve) => thread.once('message', resolve))))
+    await ends
+    console.log(JSON.stringify(texts))
+  },
+  async 'collect-in-any-order'() {
+    for (const order of ['model', 'pool', 'promise', 'all']) {
+      let { model, pool, advancing } = await decoding(4, 100)
+      if (order === 'model' || order === 'all') model = null
+      if (order === 'pool' || order === 'all') pool = null
+      if (order === 'all') advancing = null
+      for (let round = 0; round < 5; round++) {
+        globalThis.gc()
+        await delay(5)
+      }
+      pool?.abort()
+      if (order === 'model') await advancing
+      globalThis.gc()
+      await pool?.close()
+      model?.close()
+    }
+    globalThis.gc()
+    await delay(20)
+    globalThis.gc()
+  },
+  // In worker threads.
+  async decode() {
+    await decoding(32)
+    parentPort.postMessage('decoding')
+  },
+  async 'decode-and-exit'() {
+    await decoding(32)
+    process.exit(5)
+  },
+  async finish() {
+    const { model, pool, advancing } = await decoding(2)
+    pool.abort()
+    const { reason } = await advancing
+    await pool.close()
+    model.close()
+    parentPort.postMessage(reason)
+  }
+}
+
+await scenarios[name]()

@@ -1,0 +1,55 @@
+"""Writes models/fixture.json: what another implementation must reproduce, computed here with the exported weights.
+
+    python tools/fixture.py
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+import head as heads
+import tokenizer as words
+from confidence import NAMES, features
+from model import load
+from sample import read_tasks, sample
+
+TOKENS = 40
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=Path("tools/build/generator.pt"))
+    parser.add_argument("--tokenizer", type=Path, default=Path("tools/build/tokenizer.json"))
+    parser.add_argument("--model", type=Path, default=Path("models/winnow-arith.gguf"))
+    parser.add_argument("--head", type=Path, default=Path("models/winnow-arith.head.gguf"))
+    parser.add_argument("--problems", type=Path, default=Path("bench/problems/heldout.jsonl"))
+    parser.add_argument("--out", type=Path, default=Path("models/fixture.json"))
+    args = parser.parse_args()
+    torch.set_num_threads(2)
+    model, tokenizer = load(args.checkpoint), words.load(args.tokenizer)
+    head, width = heads.read(args.head)
+    cases = []
+    for index, (text, answer) in enumerate(read_tasks(args.problems)[:3]):
+        prompt = words.prompt_ids(tokenizer, text)
+        ids, _, logprobs, entropies, _, _ = sample(model, [prompt], 1, None, TOKENS, greedy=True)
+        case = {"prompt": text, "answer": answer, "prompt_tokens": prompt, "greedy_tokens": ids[0].tolist()}
+        if index == 0:
+            with torch.no_grad():
+                states = model.states(torch.tensor([prompt + ids[0].tolist()]))[0, len(prompt):]
+                confidence = features(logprobs, entropies)[0]
+                logits = head(torch.cat((states, confidence), -1))
+            case["logprobs"] = [round(x, 6) for x in logprobs[0].tolist()]
+            case["entropies"] = [round(x, 6) for x in entropies[0].tolist()]
+            case["after"] = {str(n): {"state_first_8": [round(x, 6) for x in states[n - 1, :8].tolist()],
+                                      "state_norm": round(states[n - 1].norm().item(), 6),
+                                      "features": {k: round(v, 6) for k, v in zip(NAMES, confidence[n - 1].tolist())},
+                                      "logit": round(logits[n - 1].item(), 6)} for n in (20, TOKENS)}
+        cases.append(case)
+    args.out.write_text(json.dumps({"model_sha256": heads.file_hash(args.model), "head_sha256": heads.file_hash(args.head),
+                                    "cases": cases}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
