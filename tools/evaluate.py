@@ -16,7 +16,7 @@ import torch
 import head as heads
 from confidence import NAMES
 from sample import QUARTERS
-from train_head import fit, table
+from train_head import COMPARISONS, table
 
 LABELS = [f"{round(q * 100)}%" for q in QUARTERS]
 
@@ -68,6 +68,16 @@ def rates(found):
             "tokens_per_solution_max": int(found["lengths"].max())}
 
 
+def by_events(found):
+    rate = found["right"].float().mean(1)
+    rows = []
+    for events in found["events"].unique().tolist():
+        some = rate[found["events"] == events]
+        rows.append({"events": events, "problems": len(some), "pass@1": round(some.mean().item(), 4),
+                     "any": round((some > 0).float().mean().item(), 4)})
+    return rows
+
+
 def best_of(scores, right, counts=(1, 2, 4, 8, 16, 32, 64)):
     """Share right of the top-scored finished solution among the first n samples."""
     return {str(n): round(right.gather(1, scores[:, :n].argmax(1, keepdim=True)).float().mean().item(), 4)
@@ -76,35 +86,36 @@ def best_of(scores, right, counts=(1, 2, 4, 8, 16, 32, 64)):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", type=Path, default=Path("tools/build/train.pt"))
     parser.add_argument("--validation", type=Path, default=Path("tools/build/validation.pt"))
     parser.add_argument("--heldout", type=Path, default=Path("tools/build/heldout.pt"))
+    parser.add_argument("--comparisons", type=Path, default=Path("tools/build/comparisons.pt"))
     parser.add_argument("--head", type=Path, default=Path("models/winnow-arith.head.gguf"))
     parser.add_argument("--out", type=Path, default=Path("models/metrics.json"))
-    parser.add_argument("--epochs", type=int, default=12)
     args = parser.parse_args()
     torch.set_num_threads(2)
-    train, validation, heldout = (torch.load(p) for p in (args.train, args.validation, args.heldout))
+    validation, heldout = torch.load(args.validation), torch.load(args.heldout)
     right = heldout["right"]
     head, _ = heads.read(args.head)
     with torch.no_grad():
         logits = head(table(heldout)[:, :, :4])
     metrics = {"generator": {"heldout": rates(heldout), "validation": rates(validation)}, "auroc": {"head": both_ways(logits, right)}}
+    metrics["heldout_by_events"] = by_events(heldout)
     print(json.dumps(metrics["generator"]))
-    for name, part, hidden in (("linear head", "both", 0), ("features-only head", "features", 96), ("state-only head", "state", 96)):
-        other, _ = fit(train, validation, part, hidden, args.epochs, log=lambda text: None)
+    others = torch.load(args.comparisons)
+    for name, part, hidden in COMPARISONS:
+        x = table(heldout, part)[:, :, :4]
+        other = heads.Head(x.shape[-1], hidden)
+        other.load_state_dict(others[name])
         with torch.no_grad():
-            metrics["auroc"][name] = both_ways(other(table(heldout, part)[:, :, :4]), right)
+            metrics["auroc"][name] = both_ways(other(x), right)
     for i, name in enumerate(NAMES):
         # The sign in which a feature points is chosen on the validation problems.
         sign = 1 if within(validation["features"][:, :, 3, i], validation["right"]) >= 0.5 else -1
         metrics["auroc"][name] = both_ways(sign * heldout["features"][:, :, :4, i], right) | {"sign": sign}
     metrics["calibration"] = {q: calibration(logits[..., i], right) for i, q in enumerate(LABELS)}
-    feature = NAMES.index("min_logprob")
-    mean = NAMES.index("mean_logprob")
-    metrics["best_of_n"] = {"head": best_of(logits[..., 3], right),
-                            "min_logprob": best_of(heldout["features"][:, :, 3, feature], right),
-                            "mean_logprob": best_of(heldout["features"][:, :, 3, mean], right)}
+    metrics["best_of_n"] = {"head": best_of(logits[..., 3], right)}
+    for name, sign in (("max_excess", -1), ("min_logprob", 1), ("mean_logprob", 1)):
+        metrics["best_of_n"][name] = best_of(sign * heldout["features"][:, :, 3, NAMES.index(name)], right)
     args.out.write_text(json.dumps(metrics, indent=1) + "\n")
     for kind in ("within", "pooled"):
         print(kind)

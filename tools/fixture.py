@@ -18,6 +18,20 @@ from sample import read_tasks, sample
 TOKENS = 40
 
 
+@torch.no_grad()
+def trace(model, head, prompt, ids, logprobs, entropies):
+    """What must be found along given tokens."""
+    states = model.states(torch.tensor([prompt + ids[0].tolist()]))[0, len(prompt):]
+    confidence = features(logprobs, entropies)[0]
+    logits = head(torch.cat((states, confidence), -1))
+    return {"logprobs": [round(x, 6) for x in logprobs[0].tolist()],
+            "entropies": [round(x, 6) for x in entropies[0].tolist()],
+            "after": {str(n): {"state_first_8": [round(x, 6) for x in states[n - 1, :8].tolist()],
+                               "state_norm": round(states[n - 1].norm().item(), 6),
+                               "features": {k: round(v, 6) for k, v in zip(NAMES, confidence[n - 1].tolist())},
+                               "logit": round(logits[n - 1].item(), 6)} for n in (20, TOKENS)}}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=Path("tools/build/generator.pt"))
@@ -29,23 +43,17 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(2)
     model, tokenizer = load(args.checkpoint), words.load(args.tokenizer)
-    head, width = heads.read(args.head)
+    head, _ = heads.read(args.head)
     cases = []
     for index, (text, answer) in enumerate(read_tasks(args.problems)[:3]):
         prompt = words.prompt_ids(tokenizer, text)
         ids, _, logprobs, entropies, _, _ = sample(model, [prompt], 1, None, TOKENS, greedy=True)
         case = {"prompt": text, "answer": answer, "prompt_tokens": prompt, "greedy_tokens": ids[0].tolist()}
         if index == 0:
-            with torch.no_grad():
-                states = model.states(torch.tensor([prompt + ids[0].tolist()]))[0, len(prompt):]
-                confidence = features(logprobs, entropies)[0]
-                logits = head(torch.cat((states, confidence), -1))
-            case["logprobs"] = [round(x, 6) for x in logprobs[0].tolist()]
-            case["entropies"] = [round(x, 6) for x in entropies[0].tolist()]
-            case["after"] = {str(n): {"state_first_8": [round(x, 6) for x in states[n - 1, :8].tolist()],
-                                      "state_norm": round(states[n - 1].norm().item(), 6),
-                                      "features": {k: round(v, 6) for k, v in zip(NAMES, confidence[n - 1].tolist())},
-                                      "logit": round(logits[n - 1].item(), 6)} for n in (20, TOKENS)}
+            case |= trace(model, head, prompt, ids, logprobs, entropies)
+            # Likeliest tokens hardly ever surprise, so the excess features need a drawn continuation as well.
+            drawn = sample(model, [prompt], 1, torch.Generator().manual_seed(3), TOKENS)
+            case["drawn"] = {"tokens": drawn[0][0].tolist()} | trace(model, head, prompt, drawn[0], drawn[2], drawn[3])
         cases.append(case)
     args.out.write_text(json.dumps({"model_sha256": heads.file_hash(args.model), "head_sha256": heads.file_hash(args.head),
                                     "cases": cases}, indent=1) + "\n")

@@ -137,9 +137,9 @@ def gather(model, tokenizer, tasks, samples, spread, seed, rows_at_once=1024, lo
             part = slice(j * samples, (j + 1) * samples)
             results[i] = {name: value[part].clone() for name, value in packed.items()} | {"example": texts[j * samples]}
         done += int(lengths.sum())
-    log(f"{done} tokens in {time.time() - begun:.0f} s")
+        log(f"{len(results)} problems, {done} tokens in {time.time() - begun:.0f} s", flush=True)
     return {name: torch.stack([results[i][name] for i in range(len(tasks))]) for name in packed} | \
-        {"examples": [results[i]["example"] for i in range(len(tasks))], "tokens": done}
+        {"events": torch.tensor([text.count(" In ") for text, _ in tasks]), "examples": [results[i]["example"] for i in range(len(tasks))], "tokens": done}
 
 
 def read_tasks(path):
@@ -171,6 +171,9 @@ def main():
     rate = found["right"].float().mean(1)
     print(f"right: mean {rate.mean():.3f}  p10 {rate.quantile(0.1):.3f}  p90 {rate.quantile(0.9):.3f}  "
           f"any {(rate > 0).float().mean():.3f}  tokens per solution {found['lengths'].float().mean():.0f}")
+    for events in found["events"].unique().tolist():
+        some = rate[found["events"] == events]
+        print(f"  {events} events: {len(some)} problems, right {some.mean():.3f}, any {(some > 0).float().mean():.3f}")
     print(found["examples"][0])
 
 
