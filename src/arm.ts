@@ -48,13 +48,14 @@ export interface Arm {
 const keys = ['alpha', 'checkpoints', 'every', 'doubling', 'scorer', 'n', 'equal-tokens', 'name']
 
 /**
- * `policy[:key=value]...`, such as `spec-reject:alpha=0.7:checkpoints=32+64+128:scorer=min-logprob`,
+ * `policy[:key=value]...`, such as `spec-reject:alpha=0.7:checkpoints=32+64+128:scorer=min-logprob`, `spec-reject:checkpoints=doubling:16`,
  * `best-of-n:n=1` or `best-of-n:equal-tokens=spec-reject`. What is not set comes from `defaults`.
  *
  * Throws OPTION_UNKNOWN and OPTION_INVALID.
  */
 export function parseArm(text: string, defaults: Schedule): Arm {
-  const [policyText = '', ...settings] = text.split(':')
+  // A colon before a digit belongs to a value: `checkpoints=doubling:32`.
+  const [policyText = '', ...settings] = text.split(/:(?!\d)/)
   const policy = known(policyText, policyNames, 'the policy')
   const values = new Map(settings.map((setting) => parseSetting(setting, text)))
   const alpha = values.has('alpha') ? numberOf(values.get('alpha') as string, `alpha of ${text}`) : defaults.alpha

@@ -26,6 +26,7 @@ describe('a policy on the command line', () => {
     expect(parseArm('best-of-n:n=1', defaults).n).toBe(1)
     expect(parseArm('random-kill:every=16:name=lots', defaults)).toMatchObject({ name: 'lots' })
     expect(parseArm('spec-reject-paper:doubling=4', defaults).policy.checkpoints.name).toBe('doubling:4')
+    expect(parseArm('spec-reject:checkpoints=every:8:alpha=0.1', defaults).policy.checkpoints.name).toBe('every:8')
   })
 
   it.each([

@@ -10,19 +10,19 @@
 using Clock = std::chrono::steady_clock;
 
 int main(int argc, char** argv) {
-  const Workload workload = read_workload(argc, argv);
+  Workload workload = read_workload(argc, argv);
   try {
     winnow::load_backends(workload.libs);
     winnow::ModelParams model_params;
     model_params.path = workload.model;
     model_params.devices = {"CPU"};
     const std::shared_ptr<winnow::Model> model = winnow::Model::load(model_params);
+    const std::vector<std::int32_t> prompt = workload_prompt(workload, model->vocab());
     winnow::PoolParams params;
     params.streams = workload.n;
     params.cells_per_stream = workload.prompt_tokens + workload.round + 1;
     params.threads = workload.threads;
     const std::unique_ptr<winnow::Pool> pool = winnow::Pool::create(model, params);
-    const std::vector<std::int32_t> prompt = workload_prompt(workload, model->facts().vocabulary);
 
     std::int64_t rows = 0;
     double seconds = 0, decode_seconds = 0, sample_seconds = 0;

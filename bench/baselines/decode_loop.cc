@@ -46,26 +46,30 @@ void decode(llama_context* context, const Batch& batch) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const Workload workload = read_workload(argc, argv);
+  Workload workload = read_workload(argc, argv);
   llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
   ggml_backend_load_all_from_path(workload.libs.c_str());
   llama_backend_init();
   llama_model_params model_params = llama_model_default_params();
   model_params.n_gpu_layers = 0;
   const std::unique_ptr<llama_model, FreeModel> model(llama_model_load_from_file(workload.model.c_str(), model_params));
+  if (!model) {
+    std::fprintf(stderr, "Expected a model llama.cpp can load but received %s\n", workload.model.c_str());
+    return 1;
+  }
+  const llama_vocab* vocab = llama_model_get_vocab(model.get());
+  const int vocabulary = llama_vocab_n_tokens(vocab);
+  const std::vector<std::int32_t> prompt = workload_prompt(workload, vocab);
   llama_context_params params = llama_context_default_params();
   params.n_ctx = static_cast<std::uint32_t>(workload.n * workload.cells());
   params.n_seq_max = static_cast<std::uint32_t>(workload.n);
   params.n_batch = params.n_ubatch = 512;
   params.n_threads = params.n_threads_batch = workload.threads;
-  const std::unique_ptr<llama_context, FreeContext> context(model ? llama_init_from_model(model.get(), params)
-                                                                  : nullptr);
+  const std::unique_ptr<llama_context, FreeContext> context(llama_init_from_model(model.get(), params));
   if (!context) {
-    std::fprintf(stderr, "Expected a model llama.cpp can load but received %s\n", workload.model.c_str());
+    std::fprintf(stderr, "Expected a llama.cpp context of %d streams but received none\n", workload.n);
     return 1;
   }
-  const int vocabulary = llama_vocab_n_tokens(llama_model_get_vocab(model.get()));
-  const std::vector<std::int32_t> prompt = workload_prompt(workload, vocabulary);
   const llama_memory_t memory = llama_get_memory(context.get());
   Batch batch(512);
 

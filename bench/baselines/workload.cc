@@ -1,5 +1,7 @@
 #include "workload.h"
 
+#include <llama.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -16,7 +18,8 @@ namespace {
 
 Workload read_workload(int argc, char** argv) {
   Workload workload;
-  const std::map<std::string, std::string*> texts = {{"--model", &workload.model}, {"--libs", &workload.libs}};
+  const std::map<std::string, std::string*> texts = {
+      {"--model", &workload.model}, {"--libs", &workload.libs}, {"--prompt", &workload.prompt}};
   const std::map<std::string, int*> numbers = {{"--n", &workload.n},
                                                {"--prompt-tokens", &workload.prompt_tokens},
                                                {"--steps", &workload.steps},
@@ -41,9 +44,19 @@ Workload read_workload(int argc, char** argv) {
   return workload;
 }
 
-std::vector<std::int32_t> workload_prompt(const Workload& workload, int vocabulary) {
-  const std::int64_t first = std::min(300, vocabulary / 2);
+std::vector<std::int32_t> workload_prompt(Workload& workload, const llama_vocab* vocab) {
   std::vector<std::int32_t> prompt;
+  if (!workload.prompt.empty()) {
+    prompt.resize(workload.prompt.size() + 8);
+    const int count = llama_tokenize(vocab, workload.prompt.data(), static_cast<std::int32_t>(workload.prompt.size()),
+                                     prompt.data(), static_cast<std::int32_t>(prompt.size()), true, true);
+    if (count < 1) fail("Expected a prompt the model's tokenizer can read but received '" + workload.prompt + "'");
+    prompt.resize(static_cast<std::size_t>(count));
+    workload.prompt_tokens = count;
+    return prompt;
+  }
+  const std::int64_t vocabulary = llama_vocab_n_tokens(vocab);
+  const std::int64_t first = std::min<std::int64_t>(300, vocabulary / 2);
   for (std::int64_t i = 0; i < workload.prompt_tokens; ++i) {
     prompt.push_back(static_cast<std::int32_t>(first + i * 7919 % (vocabulary - first)));
   }

@@ -9,9 +9,12 @@
 #include <string>
 #include <vector>
 
+struct llama_vocab;
+
 struct Workload {
   std::string model;
   std::string libs;
+  std::string prompt;  // text; empty: `prompt_tokens` made-up ids
   int n = 64;
   int prompt_tokens = 64;
   int steps = 128;
@@ -21,12 +24,13 @@ struct Workload {
   int cells() const { return (prompt_tokens + round + 1 + 255) / 256 * 256; }
 };
 
-// --model FILE --libs FOLDER [--n 64] [--prompt-tokens 64] [--steps 128] [--round 32] [--threads 2]
+// --model FILE --libs FOLDER [--prompt TEXT] [--n 64] [--prompt-tokens 64] [--steps 128] [--round 32] [--threads 2]
 // Ends the process with code 2 and a sentence on stderr when they are wrong.
 Workload read_workload(int argc, char** argv);
 
-// Ordinary ids spread over the vocabulary; the same as bench/drivers/prompt-tokens.mjs.
-std::vector<std::int32_t> workload_prompt(const Workload& workload, int vocabulary);
+// The prompt as tokens, and prompt_tokens set to their count. Without a text: ordinary ids spread over the
+// vocabulary, the same as bench/drivers/prompt-tokens.mjs.
+std::vector<std::int32_t> workload_prompt(Workload& workload, const llama_vocab* vocab);
 
 void print_result(const char* driver, const Workload& workload, std::int64_t rows, double seconds,
                   double decode_seconds, double sample_seconds);

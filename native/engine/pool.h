@@ -9,6 +9,11 @@
 // live branch's last token has been decoded: its state, and the logits for its next token, are at hand, and a
 // score at t reads the state after token t.
 //
+// `deterministic` decodes at least two rows: beside a lone branch a ghost row, which holds one cell of stream 1
+// during that decode only. The context then has two streams at least (kv_bytes counts them); Occupancy speaks of
+// the streams asked for and never of ghosts. Two rows are what llama.cpp's CPU kernels need: measured for f32, f16,
+// q8_0 and q4_0 weights with SSE2, AVX, AVX2 and AVX-512 libraries (test/determinism_test.cc).
+//
 // Not thread-safe, one call at a time, except request_abort(). A pool that threw NATIVE_ASSERT or DECODE_FAILED
 // is dead: every later call throws POOL_DEAD, and only destruction remains.
 #pragma once
@@ -33,8 +38,10 @@ inline constexpr int kMaxStreams = 256;  // LLAMA_MAX_SEQ
 inline constexpr int kCellBlock = 256;   // llama.cpp pads a stream to a multiple of this
 
 struct PoolParams {
-  int streams = 1;                       // 1..256
-  int cells_per_stream = 0;              // tokens a branch may hold, prompt included; rounded up to kCellBlock
+  int streams = 1;  // 1..256
+  // Tokens a branch may hold, prompt included; rounded up to kCellBlock, though no branch ever grows beyond the
+  // model's trained context.
+  int cells_per_stream = 0;
   int threads = 0;                       // 0: one per core
   int batch = 512;                       // prompt tokens per decode call, at least 1
   std::string kv_type = "f16";           // "f32" | "f16" | "q8_0" | "q4_0"

@@ -157,6 +157,8 @@ TEST(Pool, IgnoresKillsOfBranchesThatEndedAndRefusesUnknownOnesWhole) {
   EXPECT_EQ(code_of([&] { pool->kill({0, 4}); }), "BRANCH_UNKNOWN");
   EXPECT_EQ(code_of([&] { pool->kill({-1}); }), "BRANCH_UNKNOWN");
   EXPECT_EQ(pool->occupancy().live, 3);
+  pool->check_integrity();
+  EXPECT_EQ(pool->advance(1).branches, (std::vector<std::int32_t>{0, 2, 3}));
 }
 
 TEST(Pool, EndsBranchesByLengthWithTheirLastTokenDecoded) {

@@ -1,0 +1,99 @@
+// Streams: the KV memory of one pool, one llama.cpp context of equal streams, and the batch it decodes. It knows
+// llama.cpp and nothing of branches. Nothing is validated twice: rows, streams and tokens are the pool's to keep in
+// range, and the asserts behind them turn into NATIVE_ASSERT.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "model.h"
+#include "pool.h"
+
+struct llama_context;
+struct llama_memory_i;
+
+namespace winnow {
+
+class Streams {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // `abort` outlives the streams. Throws what Pool::create says.
+  static std::unique_ptr<Streams> open(std::shared_ptr<Model> model, const PoolParams& requested,
+                                       const std::atomic<bool>& abort);
+  ~Streams();
+  Streams(const Streams&) = delete;
+  Streams& operator=(const Streams&) = delete;
+
+  const Model& model() const { return *model_; }
+  const PoolParams& params() const { return params_; }  // as resolved
+  int count() const { return count_; }                  // streams of the context, those for ghosts included
+  int least_rows() const { return least_rows_; }        // fewest rows of a decode step
+  int limit() const { return limit_; }                  // tokens a branch may hold
+  int prompt_rows() const { return prompt_rows_; }      // most prompt tokens of one decode
+  std::uint64_t bytes() const { return bytes_; }
+
+  void set_row(int row, Token token, int position, int stream, bool output);
+  // Decodes the first `rows` rows as one batch. False when the interrupt cut it short, which only happens between
+  // arm() and disarm(). Any failure throws, and ends these streams: from then on require_usable() throws POOL_DEAD.
+  bool decode(int rows);
+  void require_usable() const;
+
+  // Whether the rows decoded from now on come with states. Without effect when the pool keeps none.
+  void keep_states(bool keep);
+  // Row `row` of the last decode; llama.cpp owns it until the next. State: nullptr when none is kept.
+  const float* logits(int row) const;
+  const float* state(int row) const;
+
+  void clear();  // copies that llama.cpp still has to make then go into cells
+                 // that are empty
+  void free_cells(int stream);
+  void copy(int from, int to);  // the whole stream; llama.cpp does it at the next decode, in the order of the calls
+  int first(int stream) const;  // llama.cpp's own positions; -1 for an empty stream
+  int last(int stream) const;
+
+  // While armed, a decode on the CPU stops between two nodes of its graph once the abort flag is set or the
+  // deadline has passed. Only for the prompt: a decode step cut short could not be told from one not begun.
+  void arm(Clock::time_point deadline);
+  void disarm();
+  bool due() const;
+
+ private:
+  Streams() = default;
+  static bool on_interrupt(void* data);
+
+  struct FreeContext {
+    void operator()(llama_context* context) const;
+  };
+
+  std::shared_ptr<Model> model_;  // outlives the context
+  PoolParams params_;
+  int count_ = 0;
+  int least_rows_ = 1;
+  int limit_ = 0;
+  int prompt_rows_ = 0;
+  std::uint64_t bytes_ = 0;
+  bool dead_ = false;
+
+  const std::atomic<bool>* abort_ = nullptr;
+  Clock::time_point deadline_ = Clock::time_point::max();
+  bool armed_ = false;
+
+  // The batch, filled anew for each decode.
+  std::vector<Token> tokens_;
+  std::vector<std::int32_t> positions_;
+  std::vector<std::int32_t> stream_counts_;  // always 1: a row belongs to one stream
+  std::vector<std::int32_t> streams_;
+  std::vector<std::int32_t*> stream_lists_;  // -> streams_
+  std::vector<std::int8_t> outputs_;
+
+  std::unique_ptr<llama_context, FreeContext> context_;
+  llama_memory_i* memory_ = nullptr;
+  const float* logits_ = nullptr;
+  const float* states_ = nullptr;
+};
+
+}  // namespace winnow
