@@ -19,7 +19,9 @@ const { values } = parseArgs({
     model: { type: 'string', default: join(root, 'models', 'winnow-arith.gguf') },
     n: { type: 'string', default: '1,16,64,256' },
     drivers: { type: 'string', default: 'decode-loop,advance-loop' },
+    prompt: { type: 'string' },
     'prompt-tokens': { type: 'string', default: '64' },
+    round: { type: 'string', default: '32' },
     steps: { type: 'string', default: '128' },
     threads: { type: 'string', default: String(cpus().length) },
     repeats: { type: 'string', default: '5' },
@@ -35,8 +37,9 @@ const scripts = { winnow: 'winnow.mjs', 'node-llama-cpp': 'node-llama-cpp.mjs' }
 function runDriver(driver, n) {
   const shared = ['--model', values.model, '--n', String(n), '--prompt-tokens', values['prompt-tokens']]
   shared.push('--steps', values.steps, '--threads', values.threads)
+  if (values.prompt) shared.push('--prompt', values.prompt)
   const [command, args] = native[driver]
-    ? [join(values.build, native[driver]), [...shared, '--libs', values.libs]]
+    ? [join(values.build, native[driver]), [...shared, '--libs', values.libs, '--round', values.round]]
     : [process.execPath, [join(here, 'drivers', scripts[driver]), ...shared]]
   if (native[driver] && !existsSync(command)) {
     throw new Error(

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { abortable, follow } from './abort.js'
 import {
   loadBinding,
@@ -73,6 +74,8 @@ export class Engine {
     this.#model = model
     this.#head = head
     this.#streams = new Streams(binding, model, options)
+    // Every waiting race listens; however many wait, that is no leak.
+    setMaxListeners(0, this.#closing.signal)
   }
 
   get model(): ModelFacts {
@@ -118,8 +121,12 @@ export class Engine {
   /** The text of tokens, control tokens left out. */
   async text(tokens: Int32Array): Promise<string> {
     this.#closing.signal.throwIfAborted()
-    const [text] = await this.#model.detokenize(tokens, Int32Array.of(0, tokens.length), false)
-    return text ?? ''
+    try {
+      const [text] = await this.#model.detokenize(tokens, Int32Array.of(0, tokens.length), false)
+      return text ?? ''
+    } catch (error) {
+      throw WinnowError.from(error)
+    }
   }
 
   /** Ends what runs (it rejects with ENGINE_CLOSED), then frees pool, head and model, in that order. Idempotent. */

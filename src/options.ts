@@ -146,7 +146,7 @@ const signal = having<AbortSignal>('an AbortSignal', 'addEventListener', 'throwI
 const list = <T>(item: (value: unknown) => boolean, what: string) =>
   check<readonly T[]>((value) => Array.isArray(value) && value.every(item), what)
 
-const threadLimit = 1024
+const threadLimit = 512
 
 const openSchema = z.strictObject({
   head: check<string | null>(
@@ -163,7 +163,7 @@ const openSchema = z.strictObject({
   mlock: flag.default(false),
   checkTensors: flag.default(false),
   threads: whole(0, threadLimit).default(0),
-  batch: whole(1, 1 << 20).default(512),
+  batch: whole(1, 1 << 16).default(512),
   kvType: one('f32', 'f16', 'q8_0', 'q4_0').default('f16'),
   flashAttention: one('auto', 'on', 'off').default('auto'),
   logger: having<Logger>('a logger with debug, info and warn', 'debug', 'info', 'warn').default(silent),
@@ -173,7 +173,9 @@ const openSchema = z.strictObject({
 const samplingSchema = z.strictObject({
   temperature: range(0, 100).default(1),
   topK: whole(0, 2 ** 31 - 1).default(0),
-  topP: range(0, 1).default(1),
+  topP: check<number>((value) => numeric(value) && value > 0 && value <= 1, 'a number above 0 and at most 1').default(
+    1
+  ),
   minP: range(0, 1).default(0)
 })
 
@@ -201,7 +203,7 @@ const bestOfSchema = z.strictObject({
   ).optional(),
   maxTokens: whole(1, 2 ** 31 - 1, 'a whole number of tokens, at least 1,').default(512),
   stopTokens: list<number>(
-    (item) => Number.isSafeInteger(item) && (item as number) >= 0,
+    (item) => Number.isSafeInteger(item) && (item as number) >= 0 && (item as number) <= 2 ** 31 - 1,
     'an array of token ids'
   ).default([]),
   raw: flag.default(false),

@@ -1,6 +1,6 @@
 import type { NativeModel } from './binding.js'
 import type { Branch, BranchStatus, Score } from './branch.js'
-import { WinnowError } from './errors.js'
+import { expected, WinnowError } from './errors.js'
 import { highest } from './policy.js'
 import type { Phases, RaceReason, Round } from './round.js'
 
@@ -63,8 +63,17 @@ export async function concludeRace(round: Round): Promise<Result> {
   const branches = round.branches.all.map((branch, i) => resultBranch(branch, texts[i] as string))
   const view = round.view()
   const id = options.policy.choose === undefined ? highest(view.branches) : options.policy.choose(view)
-  const winner = id === null ? null : (branches[id] ?? null)
-  round.peakCells = pool.occupancy().cellsPeak
+  const winner = id === null ? null : branches[id]
+  if (winner === undefined) {
+    throw expected(
+      'POLICY_INVALID',
+      'the id of a branch or null',
+      `the choice of the policy ${options.policy.name}`,
+      id
+    )
+  }
+  // A pool is used again: until this race has decoded, its peak is an earlier one's.
+  round.peakCells = round.processedTokens > 0 ? pool.occupancy().cellsPeak : 0
   return {
     text: winner?.text ?? '',
     score: winner?.score ?? null,

@@ -1,6 +1,6 @@
 import type { NativeHead, NativePool } from './binding.js'
 import type { BranchStatus } from './branch.js'
-import { expected, WinnowError } from './errors.js'
+import { codes, expected, WinnowError } from './errors.js'
 
 /** One branch as a scorer sees it. The arrays are views: read them during the call, copy what must outlive it. */
 export interface Candidate {
@@ -69,7 +69,7 @@ async function callScorer(scorer: Scorer, candidates: readonly Candidate[], scor
   } catch (error) {
     if (WinnowError.is(error) || scoring.signal.aborted) throw error
     const native = (error as { code?: unknown } | null)?.code
-    if (typeof native === 'string') throw WinnowError.from(error)
+    if (typeof native === 'string' && Object.hasOwn(codes, native)) throw WinnowError.from(error)
     const message = error instanceof Error ? error.message : String(error)
     throw new WinnowError('SCORER_FAILED', `The scorer ${scorer.name} failed: ${message}`, { cause: error })
   }

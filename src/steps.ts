@@ -1,7 +1,7 @@
 /** The steps of a race, in the order race.ts takes them. Each moves the round on; only `decide` decides anything. */
 import { abortable } from './abort.js'
 import type { Branch } from './branch.js'
-import { WinnowError } from './errors.js'
+import { expected, WinnowError } from './errors.js'
 import type { Progress } from './options.js'
 import type { Decision } from './policy.js'
 import { textsOf } from './result.js'
@@ -36,7 +36,7 @@ export async function fork(round: Round): Promise<void> {
 /** Writes until the next checkpoint, or until nothing lives, the streams are full or patience ends. */
 export async function advance(round: Round): Promise<void> {
   const { pool, options, maxTokens } = round.setup
-  const target = Math.min(options.checkpoints.next(round.tokens) ?? maxTokens, maxTokens)
+  const target = Math.min(nextCheckpoint(round) ?? maxTokens, maxTokens)
   while (!outOfPatience(round)) {
     const patience = secondsLeft(round)
     // A watched race stops at a glance and goes on: what is sampled does not depend on where it pauses.
@@ -53,6 +53,18 @@ export async function advance(round: Round): Promise<void> {
     if (moved.reason === 'reached') return
     if (!glancing) return end(round, 'deadline')
   }
+}
+
+function nextCheckpoint({ setup, tokens }: Round): number | null {
+  const { checkpoints } = setup.options
+  const next = checkpoints.next(tokens) ?? null
+  if (next === null || (Number.isInteger(next) && next > tokens)) return next
+  throw expected(
+    'OPTION_INVALID',
+    `a whole number above ${tokens} or null`,
+    `the checkpoints ${checkpoints.name}`,
+    next
+  )
 }
 
 /** One number for every live branch and every newly finished one, in one call. */
@@ -77,6 +89,9 @@ export function decide(round: Round): Decision {
   const startedAt = performance.now()
   const { policy } = round.setup.options
   const decision = policy.decide(round.view())
+  if (!Array.isArray(decision?.kill)) {
+    throw expected('POLICY_INVALID', 'a decision with an array of ids to kill', `the policy ${policy.name}`, decision)
+  }
   round.memory = decision.memory
   round.seconds.policy += (performance.now() - startedAt) / 1000
   const live = new Set(round.branches.live.map((branch) => branch.id))

@@ -36,7 +36,9 @@ describe('the options of bestOf', () => {
     [{ maxTokens: 0 }, 'Expected a whole number of tokens, at least 1, for maxTokens but received 0'],
     [{ maxTokens: Number.NaN }, 'for maxTokens but received NaN'],
     [{ sampling: { temperature: -1 } }, 'Expected a number from 0 to 100 for sampling.temperature but received -1'],
-    [{ sampling: { topP: 1.5 } }, 'Expected a number from 0 to 1 for sampling.topP but received 1.5'],
+    [{ sampling: { topP: 1.5 } }, 'Expected a number above 0 and at most 1 for sampling.topP but received 1.5'],
+    [{ sampling: { topP: 0 } }, 'for sampling.topP but received 0'],
+    [{ stopTokens: [2 ** 31] }, 'Expected an array of token ids for stopTokens'],
     [{ sampling: 3 }, 'Expected an object for sampling but received 3'],
     [{ deadlineMs: 0 }, 'Expected a number of milliseconds above 0 for deadlineMs but received 0'],
     [{ policy: 'best' }, 'Expected a policy such as specReject() for policy but received "best"'],
@@ -77,7 +79,7 @@ describe('the options of open', () => {
       'Expected one of "auto", "cuda", "vulkan", "metal", "cpu" for gpu'
     )
     expect(() => resolveOpen({ threads: -1 })).toThrow(
-      'Expected a whole number from 0 to 1024 for threads but received -1'
+      'Expected a whole number from 0 to 512 for threads but received -1'
     )
     expect(() => resolveOpen({ gpuLayer: 3 } as never)).toThrow('did you mean "gpuLayers"?')
   })

@@ -9,6 +9,7 @@ const { values } = parseArgs({
   options: {
     model: { type: 'string' },
     n: { type: 'string' },
+    prompt: { type: 'string' },
     'prompt-tokens': { type: 'string' },
     steps: { type: 'string' },
     threads: { type: 'string' }
@@ -16,19 +17,21 @@ const { values } = parseArgs({
 })
 const n = Number(values.n)
 const steps = Number(values.steps)
-const promptLength = Number(values['prompt-tokens'])
 
 const llama = await getLlama({ gpu: false, build: 'never', logLevel: LlamaLogLevel.error })
 const model = await llama.loadModel({ modelPath: values.model, gpuLayers: 0 })
+// The prompt is a text, or as many made-up ids.
+const prompt = values.prompt
+  ? [model.tokens.bos, ...model.tokenize(values.prompt, true)].filter((token) => token != null)
+  : promptTokens(Number(values['prompt-tokens']), model.fileInfo.metadata.tokenizer.ggml.tokens.length)
 const context = await model.createContext({
   sequences: n,
-  contextSize: Math.ceil((promptLength + steps + 1) / 256) * 256,
+  contextSize: Math.ceil((prompt.length + steps + 1) / 256) * 256,
   batchSize: Math.max(512, n),
   threads: Number(values.threads),
   ignoreMemorySafetyChecks: true
 })
 const sequences = Array.from({ length: n }, () => context.getSequence())
-const prompt = promptTokens(promptLength, model.fileInfo.metadata.tokenizer.ggml.tokens.length)
 
 async function generate(sequence, count, seed) {
   let taken = 0
@@ -56,7 +59,7 @@ const taken = await Promise.all(sequences.map((sequence, index) => generate(sequ
 const seconds = Number(process.hrtime.bigint() - started) / 1e9
 const tokens = taken.reduce((sum, count) => sum + count, 0)
 process.stdout.write(
-  `${JSON.stringify({ driver: 'node-llama-cpp', n, promptTokens: promptLength, steps, tokens, seconds, tokensPerSecond: tokens / seconds })}\n`
+  `${JSON.stringify({ driver: 'node-llama-cpp', n, promptTokens: prompt.length, steps, tokens, seconds, tokensPerSecond: tokens / seconds })}\n`
 )
 await context.dispose()
 await model.dispose()

@@ -8,6 +8,7 @@ const { values } = parseArgs({
   options: {
     model: { type: 'string' },
     n: { type: 'string' },
+    prompt: { type: 'string' },
     'prompt-tokens': { type: 'string' },
     steps: { type: 'string' },
     threads: { type: 'string' },
@@ -16,9 +17,8 @@ const { values } = parseArgs({
 })
 const n = Number(values.n)
 const steps = Number(values.steps)
-const promptLength = Number(values['prompt-tokens'])
 
-const { binding } = await loadBinding({ gpu: 'cpu' })
+const { binding } = loadBinding({ gpu: 'cpu' })
 const model = await binding.loadModel({
   path: values.model,
   gpuLayers: 0,
@@ -30,9 +30,13 @@ const model = await binding.loadModel({
   mlock: false,
   checkTensors: false
 })
+// The prompt is a text, or as many made-up ids.
+const prompt = values.prompt
+  ? await model.tokenize(values.prompt, true, true)
+  : Int32Array.from(promptTokens(Number(values['prompt-tokens']), model.facts.vocabulary))
 const pool = await binding.createPool(model, {
   streams: n,
-  cellsPerStream: promptLength + steps + 1,
+  cellsPerStream: prompt.length + steps + 1,
   threads: Number(values.threads),
   batch: 512,
   kvType: 'f16',
@@ -40,7 +44,6 @@ const pool = await binding.createPool(model, {
   states: true,
   deterministic: false
 })
-const prompt = Int32Array.from(promptTokens(promptLength, model.facts.vocabulary))
 
 async function generate(count, seed) {
   await pool.prefill(prompt, 0)
@@ -68,7 +71,7 @@ const started = process.hrtime.bigint()
 const tokens = await generate(steps, 2n)
 const seconds = Number(process.hrtime.bigint() - started) / 1e9
 process.stdout.write(
-  `${JSON.stringify({ driver: 'winnow', n, promptTokens: promptLength, steps, tokens, seconds, tokensPerSecond: tokens / seconds })}\n`
+  `${JSON.stringify({ driver: 'winnow', n, promptTokens: prompt.length, steps, tokens, seconds, tokensPerSecond: tokens / seconds })}\n`
 )
 await pool.close()
 model.close()

@@ -103,12 +103,12 @@ Napi::Value PoolWrap::start(Napi::Env env, std::function<Result(Pool&)> work,
     open->occupancy = *after;
   };
   steps.settled = [open](Napi::Env on) {
-    if (open->closing) free_pool(open, on);
+    // close() may have been called while the promise was settled, and then the job that frees is in flight already.
+    if (open->closing && !open->busy && !open->closed) free_pool(open, on);
   };
   open->pool->clear_abort();
-  const Napi::Promise promise = Worker::run(*AddonData::of(env).jobs, env, std::move(steps));
-  open->busy = true;
-  return promise;
+  open->busy = true;  // first: should queueing fail half way, the job's thread may be running
+  return Worker::run(*AddonData::of(env).jobs, env, std::move(steps));
 }
 
 Napi::Value PoolWrap::prefill(const Napi::CallbackInfo& info) {

@@ -1,5 +1,6 @@
 #include "backend.h"
 
+#include <algorithm>
 #include <ggml-backend.h>
 #include <ggml.h>
 #include <llama.h>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "error.h"
+#include "host_memory.h"
 
 namespace winnow {
 namespace {
@@ -118,6 +120,10 @@ std::vector<Device> devices() {
     ggml_backend_dev_memory(handle, &memory_free, &memory_total);
     device.memory_free = memory_free;
     device.memory_total = memory_total;
+    if (device.type == "cpu") {
+      const std::uint64_t available = host_memory_available();
+      if (available > 0) device.memory_free = std::min(device.memory_free, available);
+    }
     found.push_back(std::move(device));
   }
   return found;

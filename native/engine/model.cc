@@ -5,14 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <limits>
 #include <set>
-#include <unordered_set>
 
 #include "backend.h"
 #include "error.h"
-#include "gguf_file.h"
+#include "model_gate.h"
 
 namespace winnow {
 namespace {
@@ -21,47 +19,6 @@ struct FreeModel {
   void operator()(llama_model* model) const { llama_model_free(model); }
 };
 using ModelHandle = std::unique_ptr<llama_model, FreeModel>;
-
-[[noreturn]] void corrupt(const std::string& path, const std::string& received) {
-  throw EngineError("MODEL_CORRUPT", "Expected a GGUF model in '" + path + "' but received " + received);
-}
-
-// llama.cpp reads every per-token array by the token's index and asserts that token strings differ.
-void check_vocabulary(const std::string& path, const GgufFile& file) {
-  const GgufValue* tokens = file.find("tokenizer.ggml.tokens");
-  if (tokens == nullptr) return;
-  if (!tokens->is_array || tokens->type != GgufType::string) corrupt(path, "token strings of another type");
-  std::unordered_set<std::string> seen;
-  seen.reserve(tokens->strings.size());
-  for (const std::string& token : tokens->strings) {
-    if (!seen.insert(token).second) corrupt(path, "the token '" + token + "' twice");
-  }
-  const GgufValue* scores = file.find("tokenizer.ggml.scores");
-  if (scores != nullptr &&
-      (!scores->is_array || scores->type != GgufType::f32 || scores->numbers.size() != tokens->strings.size())) {
-    corrupt(path, "token scores that are not one f32 a token");
-  }
-  const GgufValue* types = file.find("tokenizer.ggml.token_type");
-  if (types != nullptr &&
-      (!types->is_array || types->type != GgufType::i32 || types->numbers.size() != tokens->strings.size())) {
-    corrupt(path, "token types that are not one i32 a token");
-  }
-}
-
-void check_file(const std::string& path) {
-  std::error_code failed;
-  if (path.empty() || path.find('\0') != std::string::npos ||
-      !std::filesystem::is_regular_file(std::filesystem::path(path), failed)) {
-    throw EngineError("MODEL_NOT_FOUND", "Expected a GGUF model file but received '" + path + "', which is not a file");
-  }
-  try {
-    check_vocabulary(path, read_gguf(path));
-  } catch (const GgufError& error) {
-    corrupt(path, error.what());
-  } catch (const std::bad_alloc&) {
-    corrupt(path, "metadata larger than memory");
-  }
-}
 
 std::string meta(const llama_model* model, const std::string& key) {
   char text[256] = {};
@@ -141,45 +98,8 @@ ModelHandle load_by_llama(const std::string& path, const llama_model_params& par
   try {
     return ModelHandle(llama_model_load_from_file(path.c_str(), params));
   } catch (const std::exception& error) {
-    corrupt(path, std::string("one that llama.cpp cannot load: ") + error.what());
+    throw_corrupt_model(path, std::string("one that llama.cpp cannot load: ") + error.what());
   }
-}
-
-bool continues(unsigned char byte) { return (byte & 0xC0) == 0x80; }
-
-// Bytes of the well-formed UTF-8 sequence at `at`, 0 where there is none (Unicode 15, table 3-7).
-std::size_t sequence_length(std::string_view text, std::size_t at) {
-  const auto byte = [&](std::size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  const auto follows = [&](std::size_t i) { return continues(static_cast<unsigned char>(byte(i))); };
-  if (first >= 0xC2 && first <= 0xDF) return follows(1) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    if ((first == 0xE0 && byte(1) < 0xA0) || (first == 0xED && byte(1) > 0x9F)) return 0;
-    return follows(1) && follows(2) ? 3 : 0;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    if ((first == 0xF0 && byte(1) < 0x90) || (first == 0xF4 && byte(1) > 0x8F)) return 0;
-    return follows(1) && follows(2) && follows(3) ? 4 : 0;
-  }
-  return 0;
-}
-
-// llama.cpp's pre-tokenizers throw on broken UTF-8; each broken byte becomes U+FFFD, as a TextDecoder would do.
-std::string well_formed(std::string_view text) {
-  std::string clean;
-  clean.reserve(text.size());
-  for (std::size_t i = 0; i < text.size();) {
-    const std::size_t length = sequence_length(text, i);
-    if (length == 0) {
-      clean += "\xEF\xBF\xBD";
-      ++i;
-    } else {
-      clean += text.substr(i, length);
-      i += length;
-    }
-  }
-  return clean;
 }
 
 }  // namespace
@@ -187,7 +107,7 @@ std::string well_formed(std::string_view text) {
 std::shared_ptr<Model> Model::load(const ModelParams& params) {
   if (!backends_loaded())
     throw EngineError("BACKEND_LOAD", "Expected load_backends() before a model is loaded but received none");
-  check_file(params.path);
+  check_model_file(params.path);
 
   static const std::set<std::string> splits = {"none", "layer", "row"};
   if (splits.count(params.split) == 0)
@@ -219,7 +139,7 @@ std::shared_ptr<Model> Model::load(const ModelParams& params) {
   options.vocab_only = true;
   {
     const ModelHandle header = load_by_llama(params.path, options);
-    if (!header) corrupt(params.path, "one that llama.cpp cannot load: " + last_log());
+    if (!header) throw_corrupt_model(params.path, "one that llama.cpp cannot load: " + last_log());
     const std::string reason = unsupported_reason(header.get());
     if (!reason.empty()) {
       throw EngineError("MODEL_UNSUPPORTED",
@@ -246,7 +166,7 @@ std::shared_ptr<Model> Model::load(const ModelParams& params) {
   ModelHandle handle = load_by_llama(params.path, options);
   if (progress.cancelled)
     throw EngineError("LOAD_CANCELLED", "Expected the load of '" + params.path + "' to finish but it was cancelled");
-  if (!handle) corrupt(params.path, "one that llama.cpp cannot load: " + last_log());
+  if (!handle) throw_corrupt_model(params.path, "one that llama.cpp cannot load: " + last_log());
 
   // From here on Model owns the handle.
   const std::shared_ptr<Model> model(new Model());
@@ -274,45 +194,12 @@ std::shared_ptr<Model> Model::load(const ModelParams& params) {
   if (const char* chat_template = llama_model_chat_template(model->model_, nullptr))
     facts.chat_template = chat_template;
   if (facts.vocabulary < 1 || facts.context_train < 1 || facts.width < 1)
-    corrupt(params.path, "a vocabulary, context or width of zero");
+    throw_corrupt_model(params.path, "a vocabulary, context or width of zero");
   return model;
 }
 
 Model::~Model() {
   if (model_ != nullptr) llama_model_free(model_);
-}
-
-std::vector<Token> Model::tokenize(std::string_view text, bool add_special, bool parse_special) const {
-  if (!facts_.has_tokenizer)
-    throw EngineError("NO_TOKENIZER",
-                      "Expected a model with a tokenizer but received '" + facts_.path + "', which has none");
-  // A token per byte plus the special ones must fit llama.cpp's int32 counts.
-  if (text.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max() / 4)) {
-    throw EngineError("OPTION_INVALID",
-                      "Expected text of at most 512 MiB but received " + std::to_string(text.size()) + " bytes");
-  }
-  const std::string clean = well_formed(text);
-  const AssertGuard guard;
-  try {
-    std::vector<Token> tokens(clean.size() / 3 + 16);
-    const std::int32_t length = static_cast<std::int32_t>(clean.size());
-    std::int32_t count = llama_tokenize(vocab_, clean.data(), length, tokens.data(),
-                                        static_cast<std::int32_t>(tokens.size()), add_special, parse_special);
-    if (count < 0 && count != std::numeric_limits<std::int32_t>::min()) {
-      tokens.resize(static_cast<std::size_t>(-count));
-      count = llama_tokenize(vocab_, clean.data(), length, tokens.data(), static_cast<std::int32_t>(tokens.size()),
-                             add_special, parse_special);
-    }
-    if (count < 0)
-      throw EngineError("OPTION_INVALID", "Expected text that makes fewer than 2^31 tokens but received more");
-    tokens.resize(static_cast<std::size_t>(count));
-    return tokens;
-  } catch (const EngineError&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw EngineError("OPTION_INVALID",
-                      std::string("Expected text the tokenizer can read but received: ") + error.what());
-  }
 }
 
 std::string Model::detokenize(const Token* tokens, std::size_t count, bool render_special) const {

@@ -60,6 +60,7 @@ class Model {
   const ModelFacts& facts() const { return facts_; }
 
   // Throws NO_TOKENIZER for a model whose vocabulary cannot turn text into tokens.
+  // Throws OPTION_INVALID for a stretch of more than half a mebibyte without a space (or of spaces only).
   std::vector<Token> tokenize(std::string_view text, bool add_special, bool parse_special) const;
   // Bytes of the tokens; may end inside a UTF-8 sequence. Control tokens are rendered only if asked.
   std::string detokenize(const Token* tokens, std::size_t count, bool render_special = false) const;
@@ -72,6 +73,7 @@ class Model {
 
  private:
   Model() = default;
+  std::vector<Token> split(const std::string& clean, bool add_special, bool parse_special) const;
   llama_model* model_ = nullptr;
   const llama_vocab* vocab_ = nullptr;
   ModelFacts facts_;

@@ -65,9 +65,9 @@ std::uint64_t cell_bytes(const Model& model, ggml_type type) {
   return bytes * static_cast<std::uint64_t>(facts.layers);
 }
 
-std::uint64_t total_memory() {
+std::uint64_t free_memory() {
   std::uint64_t most = 0;
-  for (const Device& device : devices()) most = std::max(most, device.memory_total);
+  for (const Device& device : devices()) most = std::max(most, device.memory_free);
   return most;
 }
 
@@ -118,9 +118,8 @@ std::unique_ptr<Streams> Streams::open(std::shared_ptr<Model> model, const PoolP
   const std::uint64_t cells =
       static_cast<std::uint64_t>(streams->count_) * static_cast<std::uint64_t>(params.cells_per_stream);
   streams->bytes_ = cells * cell_bytes(*model, type);
-  if (cells > static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max()) ||
-      streams->bytes_ > total_memory()) {
-    throw EngineError("OUT_OF_MEMORY", "Expected a cache that fits in memory but received " +
+  if (cells > static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max()) || streams->bytes_ > free_memory()) {
+    throw EngineError("OUT_OF_MEMORY", "Expected a cache that fits in the free memory but received " +
                                            std::to_string(streams->count_) + " streams of " +
                                            std::to_string(params.cells_per_stream) + " cells, " +
                                            std::to_string(streams->bytes_) + " bytes");

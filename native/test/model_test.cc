@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <llama.h>
 
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <random>
@@ -147,6 +148,8 @@ TEST(Model, TokenizesNulsBrokenUtf8AndLongText) {
   const std::string longer(300000, 'z');
   const std::vector<Token> many = model->tokenize(longer, false, false);
   EXPECT_NE(model->detokenize(many.data(), many.size()).find(longer), std::string::npos);
+  EXPECT_EQ(code_of([&] { model->tokenize(std::string(600000, 'z'), false, false); }), "OPTION_INVALID");
+  EXPECT_NO_THROW(model->tokenize(std::string(300000, 'z') + " " + std::string(300000, 'z'), false, false));
   std::mt19937 random(8);
   for (int trial = 0; trial < 200; ++trial) {
     std::string bytes(random() % 64, '\0');
@@ -287,6 +290,43 @@ TEST(Model, RefusesBadMetadataWithoutEndingTheProcess) {
   EXPECT_EQ(load_code(changed(from, "vocab.gguf",
                               [](gguf_context* f) { gguf_set_val_str(f, "tokenizer.ggml.model", "no such thing"); })),
             "MODEL_CORRUPT");
+}
+
+TEST(Model, RefusesTensorTypesThatHaveNoProduct) {
+  const std::string whole = read_file(model_file(small_model()));
+  // In the list of tensors: name, number of dimensions (u32), each of them (u64), type (u32).
+  const auto typed = [&](const std::string& name, std::uint32_t type) {
+    std::string bytes = whole;
+    const std::size_t dimensions = bytes.find(name) + name.size();
+    std::uint32_t count = 0;
+    std::memcpy(&count, bytes.data() + dimensions, sizeof count);
+    std::memcpy(bytes.data() + dimensions + 4 + 8 * count, &type, sizeof type);
+    return load_code(with_bytes(bytes));
+  };
+  EXPECT_EQ(typed("blk.0.ffn_up.weight", GGML_TYPE_F16), "");
+  for (const ggml_type type :
+       {GGML_TYPE_I8, GGML_TYPE_I16, GGML_TYPE_I32, GGML_TYPE_I64, GGML_TYPE_F64, GGML_TYPE_Q8_1, GGML_TYPE_Q8_K}) {
+    for (const char* name : {"token_embd.weight", "output.weight", "blk.0.attn_q.weight", "blk.0.ffn_down.weight"}) {
+      EXPECT_EQ(typed(name, type), "MODEL_CORRUPT") << name << " " << type;
+    }
+    EXPECT_EQ(typed("output_norm.weight", type), "MODEL_CORRUPT") << type;
+  }
+  for (const ggml_type type : {GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0}) {
+    EXPECT_EQ(typed("output_norm.weight", type), "MODEL_CORRUPT") << type;
+  }
+  EXPECT_EQ(typed("output.weight", 4000000000u), "MODEL_CORRUPT");
+}
+
+TEST(Model, RefusesAnEpsilonThatTheNormsWouldAssertOn) {
+  const std::string from = model_file(small_model());
+  const auto set = [&](float epsilon) {
+    return load_code(changed(from, "epsilon.gguf", [&](gguf_context* file) {
+      gguf_set_val_f32(file, "llama.attention.layer_norm_rms_epsilon", epsilon);
+    }));
+  };
+  EXPECT_EQ(set(1e-6f), "");
+  EXPECT_EQ(set(-1.0f), "MODEL_CORRUPT");
+  EXPECT_EQ(set(std::nanf("")), "MODEL_CORRUPT");
 }
 
 TEST(Model, SurvivesRandomMutationsOfItsMetadata) {

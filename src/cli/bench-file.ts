@@ -27,6 +27,8 @@ export class BenchFile {
     })
     const whole = text.slice(0, text.lastIndexOf('\n') + 1)
     if (whole === '') {
+      // A file cut off within its first line is ours only as far as that line goes.
+      if (!header.startsWith(text)) throw expected('RESULTS_MISMATCH', 'a file written by winnow bench', '--out', path)
       await writeFile(path, `${header}\n`).catch((error: unknown) => Promise.reject(cannotWrite(path, error)))
       return new BenchFile(path, [])
     }

@@ -179,7 +179,7 @@ async function measure(
       flags.out === undefined
         ? 'With --out FILE a bench can be gone on with.'
         : `Run the same command again to go on from ${flags.out}.`
-    terminal.stderr.write(`Interrupted; ${rows.length} rows are kept above. ${how}\n`)
+    terminal.stderr.write(`Interrupted after ${rows.length} rows. ${how}\n`)
     return interruption.code ?? exit.failed
   }
   return failures.length > 0 ? exit.partial : exit.done

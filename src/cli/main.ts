@@ -10,7 +10,7 @@ import { doctorCommand } from './doctor.js'
 import { exit, exitCodeOf } from './exit.js'
 import { randomModelCommand } from './random-model.js'
 import { runCommand } from './run.js'
-import { applyConfig } from './settings.js'
+import { applyConfig, applySwitches } from './settings.js'
 import { processTerminal, type Terminal } from './terminal.js'
 
 /** The command line: arguments (without node and script) -> exit code. Only the result goes to stdout. */
@@ -29,6 +29,11 @@ export async function main(argv: readonly string[], terminal: Terminal, open = o
     .showHelpAfterError('(--help lists the flags)')
   const all = [...commands, doctorCommand(), randomModelCommand()]
   for (const command of all) program.addCommand(command)
+  // Before an action and not before parsing: help, version and doctor work whatever the project's settings are.
+  program.hook('preAction', (_, command) => {
+    applySwitches(command)
+    if (commands.includes(command)) applyConfig(commands, terminal)
+  })
   for (const command of [program, ...all]) {
     command
       .exitOverride()
@@ -41,7 +46,6 @@ export async function main(argv: readonly string[], terminal: Terminal, open = o
       })
   }
   try {
-    applyConfig(commands, terminal)
     await program.parseAsync([...argv], { from: 'user' })
     return code
   } catch (error) {

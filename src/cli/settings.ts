@@ -119,9 +119,33 @@ export function applyConfig(commands: readonly Command[], { cwd }: Terminal): vo
     })
     if (owners.length === 0) throw unknownKey(key, path, commands)
     for (const { command, option } of owners) {
-      command.setOptionValueWithSource(key, configValue(option, value, `${key} in ${path}`), 'config')
+      const parsed = configValue(option, value, `${key} in ${path}`)
+      const source = command.getOptionValueSource(key)
+      if (source === 'cli' || source === 'env') continue
+      command.setOptionValueWithSource(key, parsed, 'config')
     }
   }
+}
+
+/**
+ * Reads the environment variables of flags without a value: true or 1, false or 0. The parser has taken any text for
+ * "given". Throws OPTION_INVALID.
+ */
+export function applySwitches(command: Command): void {
+  for (const option of command.options) {
+    const { envVar: name } = option
+    if (!isSwitch(option) || name === undefined) continue
+    if (command.getOptionValueSource(option.attributeName()) !== 'env') continue
+    const text = process.env[name] ?? ''
+    const on = /^(true|1)$/i.test(text)
+    if (!on && !/^(false|0)$/i.test(text)) throw expected('OPTION_INVALID', 'true, false, 1 or 0', name, text)
+    command.setOptionValueWithSource(option.attributeName(), on !== option.negate, 'env')
+  }
+}
+
+/** A flag without a value, `--no-` ones included. */
+function isSwitch(option: Option): boolean {
+  return option.isBoolean() || option.negate
 }
 
 function readConfig(path: string): Record<string, unknown> {
@@ -139,7 +163,7 @@ function readConfig(path: string): Record<string, unknown> {
 }
 
 function configValue(option: Option, value: unknown, where: string): unknown {
-  if (option.isBoolean()) {
+  if (isSwitch(option)) {
     if (typeof value === 'boolean') return value
     throw expected('CONFIG_INVALID', 'true or false', where, value)
   }

@@ -109,7 +109,9 @@ function paperRule(alpha: number, checkpoints: Checkpoints): Policy {
       return { kill: kill.map((branch) => branch.id), why: 'rejected', memory }
     },
     choose(view) {
-      const memory = view.memory as PaperMemory
+      const memory = view.memory as PaperMemory | undefined
+      // Patience ended before the first checkpoint.
+      if (memory === undefined) return null
       const pool = [...memory.kept, ...memory.current, ...memory.finished]
       const scored = pool.map((id) => view.branches[id] as Standing).filter((branch) => branch.score !== null)
       return ranking(scored)[0]?.id ?? null
