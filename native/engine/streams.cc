@@ -158,6 +158,8 @@ std::unique_ptr<Streams> Streams::open(std::shared_ptr<Model> model, const PoolP
                       "Expected a llama.cpp context of " + std::to_string(streams->count_) + " x " +
                           std::to_string(params.cells_per_stream) + " cells but received none: " + words);
   }
+  streams->threads_ = std::make_unique<ComputeThreads>(params.threads);
+  streams->threads_->attach(streams->context_.get());
   streams->memory_ = llama_get_memory(streams->context_.get());
   if (streams->memory_ == nullptr) {
     throw EngineError("MODEL_UNSUPPORTED",

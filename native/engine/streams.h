@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "compute_threads.h"
 #include "model.h"
 #include "pool.h"
 
@@ -90,6 +91,7 @@ class Streams {
   std::vector<std::int32_t*> stream_lists_;  // -> streams_
   std::vector<std::int8_t> outputs_;
 
+  std::unique_ptr<ComputeThreads> threads_;  // outlives the context that computes with them
   std::unique_ptr<llama_context, FreeContext> context_;
   llama_memory_i* memory_ = nullptr;
   const float* logits_ = nullptr;
