@@ -11,10 +11,11 @@ export const embedded = {
 /** One of the held-out problems, with its answer. */
 export const example = {
   prompt:
-    'At first Ruth has 30 pens. In July, she gets 9 from Sam. In August, she makes it 2 times as many. In September, ' +
-    'Ruth makes 2 equal piles and keeps one. In October, Ruth sells 36. In November, she makes it 2 times as many. ' +
-    'In December, she buys 40 more. How many pens are there in the end?',
-  answer: '46'
+    'Mia starts with 35 stamps. In September, the number grows to 2 times as many. In October, Mia uses 43. In ' +
+    'November, Mia buys 33 more. In December, Mia gets 33 from Lily. In January, she gives 8 to each of 2 ' +
+    'friends. In February, she wins 18. In March, Mia makes it 2 times as many. In April, Mia sells 13. How many ' +
+    'stamps are there in the end?',
+  answer: '177'
 } as const
 
 /** This file is one folder below the package, in src and in dist alike. */

@@ -83,7 +83,9 @@ describe('the winnow command', () => {
       if (sent || !err.includes('tokens deep')) return
       sent = child.kill('SIGINT') && child.kill('SIGTERM')
     })
-    expect({ code, out }).toEqual({ code: 143, out: '' })
+    // Sent together, either may be delivered first; the one that comes second names the code.
+    expect(out).toBe('')
+    expect([130, 143]).toContain(code)
   })
 
   it('keeps every finished row of a bench that is killed, and goes on from there', async () => {
