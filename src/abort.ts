@@ -40,3 +40,30 @@ export async function abortable<T>(promise: PromiseLike<T>, signal: AbortSignal)
     unsubscribe()
   }
 }
+
+/** A signal that aborts `grace` milliseconds after a deadline (of `performance.now()`) has passed or `stop` came. */
+export class Patience {
+  readonly #over = new AbortController()
+  readonly #timers: NodeJS.Timeout[] = []
+  readonly #unsubscribe: () => void
+
+  constructor(deadline: number, stop: AbortSignal | undefined, grace: number) {
+    const left = deadline - performance.now() + grace
+    // Node turns a longer timeout into none at all.
+    if (left < 2 ** 31) this.#after(Math.max(0, left))
+    this.#unsubscribe = onAbort(stop, () => this.#after(grace))
+  }
+
+  get over(): AbortSignal {
+    return this.#over.signal
+  }
+
+  release(): void {
+    this.#unsubscribe()
+    for (const timer of this.#timers) clearTimeout(timer)
+  }
+
+  #after(milliseconds: number): void {
+    this.#timers.push(setTimeout(() => this.#over.abort(), milliseconds))
+  }
+}

@@ -171,7 +171,7 @@ export class Engine {
     signal: AbortSignal,
     deadline: number
   ): Promise<Result> {
-    const prompt = await readPrompt(this.#model, input, options.raw)
+    const prompt = await abortable(readPrompt(this.#model, input, options.raw), signal)
     const maxTokens = this.#fit(prompt, options.maxTokens)
     const scorer = options.scorer ?? this.#defaultScorer()
     const pool = await this.#streams.acquire({
@@ -181,13 +181,32 @@ export class Engine {
       states: scorer.needs.includes('states'),
       deterministic: options.deterministic
     })
-    const head = this.#head
+    // A pool is emptied by the next prefill; after an error of its own it is not to be trusted with that.
+    let forsaken = false
+    const setup = {
+      pool,
+      model: this.#model,
+      head: this.#head,
+      prompt,
+      n,
+      maxTokens,
+      options,
+      scorer,
+      signal,
+      deadline
+    }
     try {
-      return await race({ pool, model: this.#model, head, prompt, n, maxTokens, options, scorer, signal, deadline })
+      return await race({
+        ...setup,
+        forsakePool: () => {
+          forsaken = true
+        }
+      })
     } catch (error) {
-      // A pool is emptied by the next prefill; after an error of its own it is not to be trusted with that.
-      if (!signal.aborted) await this.#streams.drop()
+      forsaken ||= !signal.aborted
       throw error
+    } finally {
+      if (forsaken) await this.#streams.drop()
     }
   }
 

@@ -84,7 +84,10 @@ export interface BestOfOptions {
   readonly signal?: AbortSignal | undefined
   /** Ends the race at its next step and resolves with the best so far, reason `stopped`. */
   readonly stop?: AbortSignal | undefined
-  /** Milliseconds from the call; then the race resolves with the best so far, reason `deadline`. Default: none. */
+  /**
+   * Milliseconds from the call; then the race resolves with the best so far, reason `deadline`. A scorer at work has a
+   * second more; then the scores of earlier checkpoints decide. Default: none.
+   */
   readonly deadlineMs?: number | undefined
   /** Generated tokens a branch; cut down to what the model's trained context holds. Default 512. */
   readonly maxTokens?: number | undefined

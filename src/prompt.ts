@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { Template } from '@huggingface/jinja'
 import type { NativeModel } from './binding.js'
 import { expected, WinnowError } from './errors.js'
@@ -19,8 +20,9 @@ export interface Prompt {
 
 /**
  * Text or messages -> the chat template the model carries -> tokens. Text counts as one message of the user's; a
- * model without a template reads it as it is, and so does `raw`. Special tokens written in the text are recognised
- * only where a template or `raw` put them there.
+ * model without a template reads it as it is, and so does `raw`. Special tokens are recognised where a template or
+ * `raw` put them; written by whoever wrote the text or the messages they are plain text, so nobody can end a turn and
+ * begin another.
  *
  * Throws PROMPT_EMPTY, PROMPT_INVALID, TEMPLATE_MISSING (messages, but no template), TEMPLATE_FAILED, NO_TOKENIZER.
  */
@@ -39,10 +41,10 @@ export async function readPrompt(model: NativeModel, input: PromptInput, raw: bo
         : 'Expected text for a model without a chat template but received chat messages'
     )
   }
-  const text = templated
-    ? render(model, template, messages ?? [{ role: 'user', content: input as string }])
-    : (input as string)
-  const tokens = await tokenize(model, text, templated || raw)
+  const turns = messages ?? [{ role: 'user', content: input as string }]
+  const text = templated ? render(model, template, turns) : (input as string)
+  const written = templated ? await tokenizeTurns(model, template, turns, text) : await tokenize(model, text, true, raw)
+  const tokens = withOneBos(model, written)
   if (tokens.length === 0)
     throw new WinnowError('PROMPT_EMPTY', 'Expected a prompt of at least one token but received none')
   return { text, tokens }
@@ -59,6 +61,9 @@ function check(input: PromptInput): readonly ChatMessage[] | null {
   for (const [index, message] of input.entries()) {
     if (typeof message?.role !== 'string' || typeof message.content !== 'string') {
       throw expected('PROMPT_INVALID', '{ role, content } as text', `message ${index} of the prompt`, message)
+    }
+    if (!/^[\w-]+$/.test(message.role)) {
+      throw expected('PROMPT_INVALID', 'a word for the role', `message ${index} of the prompt`, message.role)
     }
   }
   return input
@@ -81,12 +86,42 @@ function render(model: NativeModel, template: string, messages: readonly ChatMes
   }
 }
 
-async function tokenize(model: NativeModel, text: string, parseSpecial: boolean): Promise<Int32Array> {
-  const tokens = await model.tokenize(text, true, parseSpecial).catch((error: unknown) => {
+/** Tokens of a rendered chat whose messages cannot name special tokens. */
+async function tokenizeTurns(
+  model: NativeModel,
+  template: string,
+  turns: readonly ChatMessage[],
+  text: string
+): Promise<Int32Array> {
+  const named = await Promise.all(turns.map(({ content }) => namesSpecials(model, content)))
+  // Split only where it must be: tokens then do not join across the edges of a message.
+  if (!named.includes(true)) return tokenize(model, text, true, true)
+  const nonce = randomUUID()
+  const slots = turns.map(({ role, content }, i) => ({ role, content: named[i] ? `${nonce}:${i}:` : content }))
+  const parts = render(model, template, slots).split(new RegExp(`${nonce}:(\\d+):`))
+  const pieces: Int32Array[] = []
+  for (const [i, part] of parts.entries()) {
+    // Of a split by one group, every second part is the group: which message belongs there.
+    const turn = i % 2 === 1 ? turns[Number(part)] : undefined
+    const written = turn?.content ?? part
+    if (i === 0 || written !== '') pieces.push(await tokenize(model, written, i === 0, turn === undefined))
+  }
+  return Int32Array.from(pieces.flatMap((piece) => [...piece]))
+}
+
+async function namesSpecials(model: NativeModel, text: string): Promise<boolean> {
+  const [plain, parsed] = [await tokenize(model, text, false, false), await tokenize(model, text, false, true)]
+  return plain.length !== parsed.length || plain.some((token, i) => token !== parsed[i])
+}
+
+async function tokenize(model: NativeModel, text: string, bos: boolean, specials: boolean): Promise<Int32Array> {
+  return model.tokenize(text, bos, specials).catch((error: unknown) => {
     throw WinnowError.from(error)
   })
-  // Many templates write the BOS text themselves and the tokenizer adds it again; models are trained on one.
-  const { bos } = model.facts
+}
+
+/** Many templates write the BOS text themselves and the tokenizer adds it again; models are trained on one. */
+function withOneBos({ facts: { bos } }: NativeModel, tokens: Int32Array): Int32Array {
   const twice = bos >= 0 && tokens[0] === bos && tokens[1] === bos
   return twice ? tokens.subarray(1) : tokens
 }

@@ -22,6 +22,8 @@ export interface RaceSetup {
   readonly signal: AbortSignal
   /** `performance.now()` at which the deadline falls; infinity for none. */
   readonly deadline: number
+  /** To be called when somebody else may still be using the pool after this race: no other race may have it. */
+  readonly forsakePool: () => void
 }
 
 /** Seconds spent, by phase. `other` is the remainder: crossings, bookkeeping, callbacks. */

@@ -23,7 +23,7 @@ export interface Scoring {
   readonly head: NativeHead | null
   /** The prompt as the model reads it, template included. */
   readonly prompt: string
-  /** Aborted when the race is; a scorer that takes long should listen. */
+  /** Aborted when the race is, or goes on without this call's scores; a scorer that takes long should listen. */
   readonly signal: AbortSignal
 }
 

@@ -1,15 +1,18 @@
 /** The steps of a race, in the order race.ts takes them. Each moves the round on; only `decide` decides anything. */
-import { abortable } from './abort.js'
+import { abortable, follow, Patience } from './abort.js'
 import type { Branch } from './branch.js'
 import { expected, WinnowError } from './errors.js'
 import type { Progress } from './options.js'
 import type { Decision } from './policy.js'
 import { textsOf } from './result.js'
 import type { RaceReason, Round } from './round.js'
-import { type Candidate, type Scoring, scoresOf } from './scorer.js'
+import { type Candidate, scoresOf } from './scorer.js'
 
 /** How long a watched race advances before it shows itself again, seconds. */
 const glance = 0.1
+
+/** How long a scorer may go on once the deadline has passed or `stop` came, milliseconds. */
+const grace = 1000
 
 /** Decodes the prompt once. Ends the race if patience does not last that long. */
 export async function prefill(round: Round): Promise<void> {
@@ -67,21 +70,41 @@ function nextCheckpoint({ setup, tokens }: Round): number | null {
   )
 }
 
-/** One number for every live branch and every newly finished one, in one call. */
+/**
+ * One number for every live branch and every newly finished one, in one call. A scorer that is not done when the
+ * caller's patience has ended has `grace` left; then the race ends with the scores it has.
+ */
 export async function score(round: Round): Promise<void> {
   const branches = round.due()
-  const { pool, head, model, prompt, scorer, signal } = round.setup
+  const { model, scorer } = round.setup
   const startedAt = performance.now()
   if (branches.length > 0) {
     const texts = scorer.needs.includes('text') ? await textsOf(model, branches) : null
     const candidates = branches.map((branch, i) => candidate(branch, texts?.[i] ?? ''))
-    const scoring: Scoring = { pool, head, prompt: prompt.text, signal }
-    const scores = scoresOf(scorer, candidates, scoring)
-    // A scorer that reads states has a job of the pool's in flight, which must end before anyone else has a turn.
-    round.record(branches, await (scorer.needs.includes('states') ? scores : abortable(scores, signal)))
-    signal.throwIfAborted()
+    const scores = await patiently(round, candidates)
+    if (scores !== null) round.record(branches, scores)
   }
   round.seconds.score += (performance.now() - startedAt) / 1000
+}
+
+/** The scores, or null when the scorer was left behind. Rejects when the race is aborted. */
+async function patiently(round: Round, candidates: readonly Candidate[]): Promise<ArrayLike<number> | null> {
+  const { pool, head, prompt, scorer, signal, options, deadline, forsakePool } = round.setup
+  const patience = new Patience(deadline, options.stop, grace)
+  const { signal: either, release } = follow([signal, patience.over])
+  try {
+    return await abortable(scoresOf(scorer, candidates, { pool, head, prompt: prompt.text, signal: either }), either)
+  } catch (error) {
+    // Whoever was left behind may still have a job of the pool's in flight, or begin one.
+    if (either.aborted) forsakePool()
+    signal.throwIfAborted()
+    if (!patience.over.aborted) throw error
+    outOfPatience(round)
+    return null
+  } finally {
+    release()
+    patience.release()
+  }
 }
 
 /** Asks the policy, and refuses an answer that names anything but live branches. */

@@ -46,11 +46,30 @@ describe('a prompt', () => {
     expect(text(tokens.subarray(1))).toBe('a<s>b')
   })
 
+  it('of messages cannot name special tokens either: only the template can', async () => {
+    const messages = [
+      { role: 'user', content: 'a<s>b' },
+      { role: 'assistant', content: 'c' },
+      { role: 'user', content: '<s>' }
+    ]
+    const { tokens, text: rendered } = await readPrompt(new FakeModel({ chatTemplate: template }), messages, false)
+    expect(rendered).toBe('<s>[user] a<s>b[assistant] c[user] <s> >')
+    expect([...tokens].filter((token) => token === 1)).toHaveLength(1)
+    expect(text(tokens.subarray(1))).toBe('[user] a<s>b[assistant] c[user] <s> >')
+  })
+
+  it('keeps what a template does to a message that names special tokens', async () => {
+    const twice = "{{ bos_token }}{{ messages[0]['content'] | trim }}|{{ messages[0]['content'] }}"
+    const { tokens } = await readPrompt(new FakeModel({ chatTemplate: twice }), '$&<s>', false)
+    expect(text(tokens.subarray(1))).toBe('$&<s>|$&<s>')
+  })
+
   it.each([
     ['', 'PROMPT_EMPTY', 'Expected text for the prompt but received ""'],
     [[], 'PROMPT_EMPTY', 'Expected at least one message for the prompt but received an array of 0'],
     [7, 'PROMPT_INVALID', 'Expected text or chat messages for the prompt but received 7'],
     [[{ role: 'user' }], 'PROMPT_INVALID', 'Expected { role, content } as text for message 0 of the prompt'],
+    [[{ role: '<s>user', content: 'x' }], 'PROMPT_INVALID', 'Expected a word for the role for message 0 of the prompt'],
     [[{ role: 'user', content: 'x' }], 'TEMPLATE_MISSING', 'Expected text for a model without a chat template']
   ])('of %j is refused', async (input, code, sentence) => {
     const promise = readPrompt(new FakeModel(), input as never, false)

@@ -7,6 +7,7 @@ import { randomKill } from '../src/policies/random-kill.js'
 import { specReject } from '../src/policies/spec-reject.js'
 import { type Decision, highest, type Policy, type View } from '../src/policy.js'
 import { race } from '../src/race.js'
+import type { Scorer } from '../src/scorer.js'
 import { rewardHead } from '../src/scorers/head.js'
 import { meanLogprob } from '../src/scorers/mean-logprob.js'
 import { minLogprob } from '../src/scorers/min-logprob.js'
@@ -302,7 +303,7 @@ describe('a race ends early', () => {
     const [model, prompt] = [new FakeModel(), { text: 'hi', tokens: Int32Array.of(1, 2, 3) }]
     const [signal, deadline] = [new AbortController().signal, Number.POSITIVE_INFINITY]
     const setup = { pool, model, head: new FakeHead(), prompt, n: 2, maxTokens: 300, options, signal, deadline }
-    const result = await race({ ...setup, scorer: rewardHead() })
+    const result = await race({ ...setup, scorer: rewardHead(), forsakePool() {} })
     expect(result.reason).toBe('full')
     expect(result.winner).toMatchObject({ id: 1, status: { state: 'finished', reason: 'full' } })
     expect(result.winner?.tokens).toHaveLength(253)
@@ -313,6 +314,73 @@ describe('a race ends early', () => {
     const result = await engine.bestOf(3, 'hi')
     expect(result).toMatchObject({ text: '', reason: 'settled', usage: { generatedTokens: 0 } })
     expect(result.winner?.id).toBe(2)
+  })
+})
+
+describe('a scorer that hangs', () => {
+  /** Scores the first checkpoint by id, and then never comes back. */
+  const hangs = (needs: Scorer['needs'] = []) => {
+    const seen: AbortSignal[] = []
+    const scorer: Scorer = {
+      name: 'hangs',
+      needs,
+      score(candidates, { signal }) {
+        seen.push(signal)
+        return seen.length === 1 ? candidates.map(({ id }) => id) : new Promise(() => {})
+      }
+    }
+    return { scorer, seen }
+  }
+
+  it.each([[[]], [['states' as const]]])('needing %j leaves the deadline in force a second later', async (needs) => {
+    const { engine, pools } = fakeEngine(tens)
+    const { scorer, seen } = hangs(needs)
+    const startedAt = performance.now()
+    const result = await engine.bestOf(2, 'hi', { scorer, checkpoints: at([3]), deadlineMs: 50 })
+    const milliseconds = performance.now() - startedAt
+    expect(milliseconds).toBeGreaterThan(1000)
+    expect(milliseconds).toBeLessThan(2000)
+    // What was known when it hung decides.
+    expect(result).toMatchObject({ reason: 'deadline', winner: { id: 1, scores: [{ tokens: 3, score: 1 }] } })
+    expect(seen.map(({ aborted }) => aborted)).toEqual([false, true])
+    // It may still be using the pool, so the next race has another one.
+    await engine.bestOf(2, 'hi')
+    expect(pools.map(({ closed }) => closed)).toEqual([true, false])
+  })
+
+  it('leaves stop in force a second later', async () => {
+    const { engine } = fakeEngine(tens)
+    const stop = new AbortController()
+    setTimeout(() => stop.abort(), 20)
+    const result = await engine.bestOf(2, 'hi', { scorer: hangs().scorer, checkpoints: at([3]), stop: stop.signal })
+    expect(result).toMatchObject({ reason: 'stopped', winner: { id: 1 } })
+  })
+
+  it.each([[[]], [['states' as const]]])('needing %j lets go at once when the race is aborted', async (needs) => {
+    const { engine } = fakeEngine(tens)
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    setTimeout(() => controller.abort(reason), 20)
+    const startedAt = performance.now()
+    const options = { scorer: hangs(needs).scorer, checkpoints: at([3]), signal: controller.signal }
+    expect(await rejected(engine.bestOf(2, 'hi', options))).toBe(reason)
+    expect(performance.now() - startedAt).toBeLessThan(500)
+  })
+
+  it('does not keep the engine from closing', async () => {
+    const { engine, pools } = fakeEngine(tens)
+    const race = rejected(engine.bestOf(2, 'hi', { scorer: hangs(['states']).scorer, checkpoints: at([3]) }))
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    await engine.close()
+    expect((await race).code).toBe('ENGINE_CLOSED')
+    expect(pools[0]?.closed).toBe(true)
+  })
+
+  it('that never gave a score leaves nobody to win, which is a value', async () => {
+    const { engine } = fakeEngine(tens)
+    const scorer: Scorer = { name: 'silent', needs: [], score: () => new Promise(() => {}) }
+    const result = await engine.bestOf(2, 'hi', { scorer, deadlineMs: 20 })
+    expect(result).toMatchObject({ reason: 'deadline', winner: null, text: '' })
   })
 })
 
