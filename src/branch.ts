@@ -4,9 +4,9 @@ import { WinnowError } from './errors.js'
 /**
  * Why a branch wrote no more: `end` the model's end token; `stop` a stop token of the caller's; `length` maxTokens;
  * `context` the model's trained context (maxTokens did not fit); `full` the pool's streams; `deadline` and `stopped`
- * the caller's patience.
+ * the caller's patience; `failed` the scorer.
  */
-export type FinishReason = 'end' | 'stop' | 'length' | 'context' | 'full' | 'deadline' | 'stopped'
+export type FinishReason = 'end' | 'stop' | 'length' | 'context' | 'full' | 'deadline' | 'stopped' | 'failed'
 
 export type BranchStatus =
   | { readonly state: 'live' }

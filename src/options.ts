@@ -182,12 +182,17 @@ const samplingSchema = z.strictObject({
   minP: range(0, 1).default(0)
 })
 
+const isScorer = (value: unknown) => {
+  const { score, begin } = (value ?? {}) as { readonly score?: unknown; readonly begin?: unknown }
+  return typeof score === 'function' || typeof begin === 'function'
+}
+
 const seedText = 'a whole number from 0 to 2^64-1'
 const bestOfSchema = z.strictObject({
   policy: having<Policy>('a policy such as specReject()', 'decide').default(() => bestOfN()),
   checkpoints: having<Checkpoints>('checkpoints such as every(32)', 'next').optional(),
   scorer: check<Scorer | ScoreFunction>(
-    (value) => typeof value === 'function' || typeof (value as Scorer | null)?.score === 'function',
+    (value) => typeof value === 'function' || isScorer(value),
     'a scorer or a function'
   ).optional(),
   sampling: samplingSchema.prefault({}),

@@ -54,8 +54,8 @@ export interface Policy {
   choose?(view: View): number | null
 }
 
-/** Reasons that leave an answer cut off by the caller's patience or by memory. */
-const cutOff: ReadonlySet<FinishReason | null> = new Set(['deadline', 'stopped', 'full'])
+/** Reasons that leave an answer cut off by the caller's patience, by memory or by the scorer's end. */
+const cutOff: ReadonlySet<FinishReason | null> = new Set(['deadline', 'stopped', 'full', 'failed'])
 
 /**
  * The finished branch with the highest score, ties to the lower id. Answers that were cut off count only when there

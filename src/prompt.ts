@@ -16,6 +16,8 @@ export interface Prompt {
   /** After the chat template, before tokens. */
   readonly text: string
   readonly tokens: Int32Array
+  /** Before the chat template; text is one turn of the user's. */
+  readonly turns: readonly ChatMessage[]
 }
 
 /**
@@ -47,7 +49,7 @@ export async function readPrompt(model: NativeModel, input: PromptInput, raw: bo
   const tokens = withOneBos(model, written)
   if (tokens.length === 0)
     throw new WinnowError('PROMPT_EMPTY', 'Expected a prompt of at least one token but received none')
-  return { text, tokens }
+  return { text, tokens, turns }
 }
 
 /** Null for text, the messages for a chat. */

@@ -7,7 +7,7 @@ import { onAbort } from './abort.js'
 import type { Result } from './result.js'
 import { concludeRace } from './result.js'
 import { type RaceSetup, Round } from './round.js'
-import { advance, decide, fork, kill, prefill, report, score } from './steps.js'
+import { advance, decide, fork, kill, prefill, prepare, report, score } from './steps.js'
 
 export async function race(setup: RaceSetup): Promise<Result> {
   const round = new Round(setup)
@@ -15,6 +15,7 @@ export async function race(setup: RaceSetup): Promise<Result> {
   const undo = [setup.signal, setup.options.stop].map((signal) => onAbort(signal, () => setup.pool.abort()))
   try {
     await prefill(round)
+    await prepare(round)
     await fork(round)
     while (round.reason === null) {
       await advance(round)
@@ -26,6 +27,7 @@ export async function race(setup: RaceSetup): Promise<Result> {
     }
     return await concludeRace(round)
   } finally {
+    await round.session?.end?.()
     for (const step of undo) step()
   }
 }

@@ -26,6 +26,8 @@ export interface Usage {
   readonly generatedTokens: number
   /** Rows decoded: the prompt once, every generated token that was decoded, and ghost rows of `deterministic`. */
   readonly processedTokens: number
+  /** Tokens a reward model decoded: the prompt once, every generated token once, and its template's closing tokens. */
+  readonly rewardTokens: number
   /**
    * An estimate of the tokens the killed branches would still have written: for each, the mean length of this race's
    * finished branches that grew longer than it had, less what it had. Null when no branch finished. `winnow bench`
@@ -50,6 +52,8 @@ export interface Result {
   readonly branches: readonly ResultBranch[]
   readonly usage: Usage
   readonly reason: RaceReason
+  /** What the scorer failed with where the reason is `failed`; null otherwise. */
+  readonly failure: WinnowError | null
   readonly scorer: string
   readonly policy: string
   readonly checkpoints: string
@@ -81,6 +85,7 @@ export async function concludeRace(round: Round): Promise<Result> {
     branches,
     usage: usageOf(round),
     reason: round.reason ?? 'settled',
+    failure: round.failure,
     scorer: scorer.name,
     policy: options.policy.name,
     checkpoints: options.checkpoints.name,
@@ -124,6 +129,7 @@ function usageOf(round: Round): Usage {
     promptTokens: round.setup.prompt.tokens.length,
     generatedTokens,
     processedTokens,
+    rewardTokens: round.session?.processedTokens ?? 0,
     savedTokens,
     savedShare: savedTokens === null ? null : savedTokens / Math.max(1, savedTokens + generatedTokens),
     wallSeconds,

@@ -1,12 +1,16 @@
 import type { NativeHead, NativeModel, NativePool } from './binding.js'
 import { type Branch, Branches } from './branch.js'
+import type { WinnowError } from './errors.js'
 import type { ResolvedBestOfOptions } from './options.js'
 import type { Standing, View } from './policy.js'
 import type { Prompt } from './prompt.js'
-import type { Scorer } from './scorer.js'
+import type { Scorer, ScoringSession } from './scorer.js'
 
-/** Why a race was over: every branch `settled`; the pool `full`; or the caller's `deadline` or `stop`. */
-export type RaceReason = 'settled' | 'full' | 'deadline' | 'stopped'
+/**
+ * Why a race was over: every branch `settled`; the pool `full`; the caller's `deadline` or `stop`; or its scorer
+ * `failed`.
+ */
+export type RaceReason = 'settled' | 'full' | 'deadline' | 'stopped' | 'failed'
 
 export interface RaceSetup {
   readonly pool: NativePool
@@ -43,6 +47,10 @@ export class Round {
   readonly seconds: Phases = { prefill: 0, decode: 0, sample: 0, score: 0, policy: 0 }
   /** Null while the race goes on. */
   reason: RaceReason | null = null
+  /** What the scorer failed with. */
+  failure: WinnowError | null = null
+  /** The scorer's part in this race, from its beginning on. */
+  session: ScoringSession | null = null
   /** Checkpoints passed. */
   index = 0
   /** What the policy handed back last. */

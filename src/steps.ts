@@ -6,7 +6,7 @@ import type { Progress } from './options.js'
 import type { Decision } from './policy.js'
 import { textsOf } from './result.js'
 import type { RaceReason, Round } from './round.js'
-import { type Candidate, scoresOf } from './scorer.js'
+import { beginScoring, type Candidate, type ScoringSession, scorerError, scoresOf } from './scorer.js'
 
 /** How long a watched race advances before it shows itself again, seconds. */
 const glance = 0.1
@@ -23,6 +23,16 @@ export async function prefill(round: Round): Promise<void> {
   round.processedTokens += done.tokens
   if (done.reason === 'aborted') interrupted(round)
   if (done.reason === 'deadline') end(round, 'deadline')
+}
+
+/** Lets a scorer that keeps something for each branch prepare for them. */
+export async function prepare(round: Round): Promise<void> {
+  if (round.reason !== null) return
+  const { scorer, model, head, prompt, n, maxTokens, signal } = round.setup
+  const startedAt = performance.now()
+  const race = { model: model.facts, head, turns: prompt.turns, n, maxTokens, signal }
+  round.session = await abortable(beginScoring(scorer, race), signal)
+  round.seconds.score += (performance.now() - startedAt) / 1000
 }
 
 /** n branches that share the prompt's cells. */
@@ -76,30 +86,38 @@ function nextCheckpoint({ setup, tokens }: Round): number | null {
  */
 export async function score(round: Round): Promise<void> {
   const branches = round.due()
-  const { model, scorer } = round.setup
+  const { session } = round
   const startedAt = performance.now()
-  if (branches.length > 0) {
-    const texts = scorer.needs.includes('text') ? await textsOf(model, branches) : null
+  if (branches.length > 0 && session !== null) {
+    const texts = session.needs.includes('text') ? await textsOf(round.setup.model, branches) : null
     const candidates = branches.map((branch, i) => candidate(branch, texts?.[i] ?? ''))
-    const scores = await patiently(round, candidates)
+    const scores = await patiently(round, session, candidates)
     if (scores !== null) round.record(branches, scores)
   }
   round.seconds.score += (performance.now() - startedAt) / 1000
 }
 
-/** The scores, or null when the scorer was left behind. Rejects when the race is aborted. */
-async function patiently(round: Round, candidates: readonly Candidate[]): Promise<ArrayLike<number> | null> {
-  const { pool, head, prompt, scorer, signal, options, deadline, forsakePool } = round.setup
+/** The scores, or null when the scorer failed or was left behind. Rejects when the race is aborted. */
+async function patiently(
+  round: Round,
+  session: ScoringSession,
+  candidates: readonly Candidate[]
+): Promise<ArrayLike<number> | null> {
+  const { pool, prompt, scorer, signal, options, deadline, forsakePool } = round.setup
   const patience = new Patience(deadline, options.stop, grace)
   const { signal: either, release } = follow([signal, patience.over])
   try {
-    return await abortable(scoresOf(scorer, candidates, { pool, head, prompt: prompt.text, signal: either }), either)
+    const scoring = { pool, prompt: prompt.text, signal: either }
+    return await abortable(scoresOf(scorer.name, session, candidates, scoring), either)
   } catch (error) {
-    // Whoever was left behind may still have a job of the pool's in flight, or begin one.
-    if (either.aborted) forsakePool()
+    // It may still have a job of the pool's in flight, or begin one; or the pool itself is what failed.
+    forsakePool()
     signal.throwIfAborted()
-    if (!patience.over.aborted) throw error
-    outOfPatience(round)
+    if (patience.over.aborted) {
+      outOfPatience(round)
+    } else {
+      fail(round, error)
+    }
     return null
   } finally {
     release()
@@ -131,6 +149,7 @@ export async function kill(round: Round, decision: Decision): Promise<void> {
   if (decision.kill.length > 0) {
     await native(round.setup.pool.kill(Int32Array.from(decision.kill)))
     round.branches.kill(decision.kill, round.tokens, decision.why ?? round.setup.options.policy.name)
+    await round.session?.kill?.(decision.kill).catch((error: unknown) => fail(round, error))
   }
   if (round.reason === null && round.branches.settled) round.reason = 'settled'
 }
@@ -152,6 +171,11 @@ function outOfPatience(round: Round): boolean {
 function interrupted(round: Round): void {
   round.setup.signal.throwIfAborted()
   end(round, 'stopped')
+}
+
+function fail(round: Round, error: unknown): void {
+  round.failure = scorerError(round.setup.scorer.name, error)
+  end(round, 'failed')
 }
 
 function end(round: Round, reason: RaceReason): void {

@@ -64,7 +64,7 @@ export async function runArm(
 ): Promise<Result> {
   const { seed, sampling, maxTokens, deterministic, raw } = conditions
   const scorer = arm.scorer ?? undefined
-  return engine.bestOf(n, problem.prompt, {
+  const result = await engine.bestOf(n, problem.prompt, {
     policy: arm.policy,
     scorer,
     seed,
@@ -74,6 +74,9 @@ export async function runArm(
     raw,
     signal
   })
+  // A row must be about the arm, not about where its scorer broke.
+  if (result.failure !== null) throw result.failure
+  return result
 }
 
 /** How many of the first candidates it takes to generate at least `tokens`: the nearest number not below. */

@@ -9,7 +9,11 @@ const text = (tokens: Int32Array) => String.fromCharCode(...tokens)
 describe('a prompt', () => {
   it('of text goes to a model without a template as it is, after BOS', async () => {
     const prompt = await readPrompt(new FakeModel(), 'hi', false)
-    expect(prompt).toEqual({ text: 'hi', tokens: Int32Array.of(1, 104, 105) })
+    expect(prompt).toEqual({
+      text: 'hi',
+      tokens: Int32Array.of(1, 104, 105),
+      turns: [{ role: 'user', content: 'hi' }]
+    })
   })
 
   it('of text is one message of the user where there is a template', async () => {

@@ -7,7 +7,7 @@ import { randomKill } from '../src/policies/random-kill.js'
 import { specReject } from '../src/policies/spec-reject.js'
 import { type Decision, highest, type Policy, type View } from '../src/policy.js'
 import { race } from '../src/race.js'
-import type { Scorer } from '../src/scorer.js'
+import type { Candidate, Scorer } from '../src/scorer.js'
 import { rewardHead } from '../src/scorers/head.js'
 import { meanLogprob } from '../src/scorers/mean-logprob.js'
 import { minLogprob } from '../src/scorers/min-logprob.js'
@@ -182,26 +182,81 @@ describe('scorers', () => {
     ['too few numbers', () => [1], 'Expected 2 scores for as many branches from custom but received an array of 1'],
     ['no array', () => undefined as never, 'Expected 2 scores for as many branches from custom but received nothing'],
     ['text', () => ['a', 'b'] as never, 'Expected a number for branch 0 from custom but received "a"']
-  ])('that return %s are refused with a sentence', async (_, score, sentence) => {
+  ])('that return %s end the race with a sentence, and keep what was written', async (_, score, sentence) => {
     const { engine } = fakeEngine(tens)
     const scorer = { name: 'custom', needs: [], score }
-    const error = await rejected(engine.bestOf(2, 'hi', { scorer }))
-    expect(error).toMatchObject({ code: 'SCORE_INVALID', message: sentence })
+    const result = await engine.bestOf(2, 'hi', { scorer, checkpoints: at([4]) })
+    expect(result).toMatchObject({ reason: 'failed', winner: null })
+    expect(result.failure).toMatchObject({ code: 'SCORE_INVALID', message: sentence })
+    expect(result.branches.map(({ tokens, status }) => [tokens.length, status])).toEqual(
+      Array(2).fill([4, { state: 'finished', reason: 'failed' }])
+    )
   })
 
-  it('that throw reject the race with their error as the cause, and the engine lives on', async () => {
-    const { engine } = fakeEngine(tens)
+  it('that throw end the race with the scores there are and their error as the cause; the engine lives on', async () => {
+    const { engine, pools } = fakeEngine(tens)
     const cause = new Error('no such verifier')
-    const scorer = function verifier(): number[] {
-      throw cause
+    let calls = 0
+    const scorer = function verifier(all: readonly Candidate[]): number[] {
+      if (calls++ > 0) throw cause
+      return all.map(({ id }) => 1 - id)
     }
-    const error = await rejected(engine.bestOf(2, 'hi', { scorer }))
-    expect(error).toMatchObject({
+    const result = await engine.bestOf(2, 'hi', { scorer, checkpoints: at([4, 8]) })
+    expect(result).toMatchObject({ reason: 'failed', score: 1, winner: { id: 0, scores: [{ tokens: 4, score: 1 }] } })
+    expect(result.failure).toMatchObject({
       code: 'SCORER_FAILED',
       message: 'The scorer verifier failed: no such verifier',
       cause
     })
     expect((await engine.bestOf(2, 'hi')).winner?.id).toBe(1)
+    expect(pools.map(({ closed }) => closed)).toEqual([true, false])
+  })
+
+  it('that begin a session have it for one race, are told of kills, and count what they decode', async () => {
+    const { engine } = fakeEngine(tens)
+    const diary: string[] = []
+    const scorer: Scorer = {
+      name: 'mirror',
+      needs: [],
+      async begin({ turns, n, maxTokens }) {
+        diary.push(`begin ${turns[0]?.content} ${n} ${maxTokens}`)
+        let processedTokens = 0
+        return {
+          needs: ['text'],
+          score(all) {
+            processedTokens += all.length
+            diary.push(`score ${all.map(({ id, text }) => `${id}:${text.length}`).join(' ')}`)
+            return all.map(({ id }) => id)
+          },
+          async kill(ids) {
+            diary.push(`kill ${ids.join(' ')}`)
+          },
+          get processedTokens() {
+            return processedTokens
+          },
+          async end() {
+            diary.push('end')
+          }
+        }
+      }
+    }
+    const policy = specReject({ alpha: 0.5, checkpoints: at([4]) })
+    const result = await engine.bestOf(2, 'hi', { scorer, policy, maxTokens: 20 })
+    expect(diary).toEqual(['begin hi 2 20', 'score 0:4 1:4', 'kill 0', 'score 1:10', 'end'])
+    expect(result.usage.rewardTokens).toBe(3)
+  })
+
+  it('whose session does not begin reject the race, and those whose kill fails end it', async () => {
+    const { engine } = fakeEngine(tens)
+    const session = { needs: [], score: (all: readonly Candidate[]) => all.map(({ id }) => id) }
+    const refusing: Scorer = { name: 'mirror', needs: [], begin: () => Promise.reject(new Error('no model')) }
+    const error = await rejected(engine.bestOf(2, 'hi', { scorer: refusing }))
+    expect(error).toMatchObject({ code: 'SCORER_FAILED', message: 'The scorer mirror failed: no model' })
+    const kill = () => Promise.reject(new Error('no such row'))
+    const scorer: Scorer = { name: 'mirror', needs: [], begin: async () => ({ ...session, kill }) }
+    const policy = specReject({ alpha: 0.5, checkpoints: at([4]) })
+    const result = await engine.bestOf(2, 'hi', { scorer, policy })
+    expect(result).toMatchObject({ reason: 'failed', winner: { id: 1 }, failure: { code: 'SCORER_FAILED' } })
   })
 
   it('that need a head are refused without one', async () => {
@@ -300,7 +355,7 @@ describe('a race ends early', () => {
       { streams: 2, cellsPerStream: 256, threads: 1, batch: 512, kvType: 'f16', flashAttention: 'auto', ...flags },
       { length: () => 300 }
     )
-    const [model, prompt] = [new FakeModel(), { text: 'hi', tokens: Int32Array.of(1, 2, 3) }]
+    const [model, prompt] = [new FakeModel(), { text: 'hi', tokens: Int32Array.of(1, 2, 3), turns: [] }]
     const [signal, deadline] = [new AbortController().signal, Number.POSITIVE_INFINITY]
     const setup = { pool, model, head: new FakeHead(), prompt, n: 2, maxTokens: 300, options, signal, deadline }
     const result = await race({ ...setup, scorer: rewardHead(), forsakePool() {} })

@@ -83,6 +83,7 @@ async function run(
         ? await jsonOf(engine, outcome, options, flags.alpha)
         : textOf(outcome, flags.scorer !== undefined)
       terminal.stdout.write(`${text}\n`)
+      if (result.failure !== null) throw result.failure
       return interruption.code ?? exit.done
     } finally {
       await engine.close()

@@ -1,10 +1,10 @@
-import type { Scorer } from '../scorer.js'
+import type { PlainScorer } from '../scorer.js'
 
 /**
  * Mean raw log-probability of the tokens written so far, nats: how much the model trusts itself on the whole. An
  * empty branch scores minus infinity, since nothing speaks for it.
  */
-export function meanLogprob(): Scorer {
+export function meanLogprob(): PlainScorer {
   return {
     name: 'mean-logprob',
     needs: [],

@@ -1,10 +1,10 @@
-import type { Scorer } from '../scorer.js'
+import type { PlainScorer } from '../scorer.js'
 
 /**
  * The smallest raw log-probability of the tokens written so far, nats: the one step the model trusted least. An
  * empty branch scores minus infinity, since nothing speaks for it.
  */
-export function minLogprob(): Scorer {
+export function minLogprob(): PlainScorer {
   return {
     name: 'min-logprob',
     needs: [],
