@@ -7,8 +7,7 @@ import { specReject } from './policies/spec-reject.js'
 import type { Policy } from './policy.js'
 import type { Scorer } from './scorer.js'
 import { rewardHead } from './scorers/head.js'
-import { meanLogprob } from './scorers/mean-logprob.js'
-import { minLogprob } from './scorers/min-logprob.js'
+import { confidenceNamed, confidenceNames } from './scorers/named.js'
 
 /** The policies and scorers that have a name on the command line. */
 const policies = {
@@ -18,21 +17,31 @@ const policies = {
   'random-kill': randomKill
 } as const satisfies Record<string, (options: Schedule) => Policy>
 
-const scorers = { head: rewardHead, 'mean-logprob': meanLogprob, 'min-logprob': minLogprob } as const
+/** Scorers that only some callers can make, by name; null for a name it does not know. */
+export type NamedScorers = (name: string) => Scorer | null
 
 export type PolicyName = keyof typeof policies
 export const policyNames = Object.keys(policies) as PolicyName[]
-export const scorerNames = Object.keys(scorers)
+export const scorerNames: readonly string[] = ['head', ...confidenceNames]
 
 export interface Schedule {
   readonly alpha: number
   readonly checkpoints: Checkpoints
 }
 
+/** What an arm has where it sets nothing itself. */
+export interface Defaults extends Schedule {
+  /** Absent or null: the engine's own. */
+  readonly scorer?: Scorer | null
+  readonly scorers?: NamedScorers
+}
+
 /** One row of a comparison: a policy with everything that is set for it alone. */
 export interface Arm {
   /** As it is written on the command line, or the `name` given to it there. */
   readonly name: string
+  /** Everything that is set for it, defaults included and whatever its name: arms alike in this measure the same. */
+  readonly definition: string
   readonly policy: Policy
   /** Null: as many as the bench has. */
   readonly n: number | null
@@ -53,29 +62,51 @@ const keys = ['alpha', 'checkpoints', 'every', 'doubling', 'scorer', 'n', 'equal
  *
  * Throws OPTION_UNKNOWN and OPTION_INVALID.
  */
-export function parseArm(text: string, defaults: Schedule): Arm {
+export function parseArm(text: string, defaults: Defaults): Arm {
   // A colon before a digit belongs to a value: `checkpoints=doubling:32`.
   const [policyText = '', ...settings] = text.split(/:(?!\d)/)
   const policy = known(policyText, policyNames, 'the policy')
-  const values = new Map(settings.map((setting) => parseSetting(setting, text)))
+  const values = new Map<string, string>()
+  for (const [key, value] of settings.map((setting) => parseSetting(setting, text))) {
+    if (values.has(key)) throw expected('OPTION_INVALID', 'each key once', `the policy ${text}`, key)
+    values.set(key, value)
+  }
   const alpha = values.has('alpha') ? numberOf(values.get('alpha') as string, `alpha of ${text}`) : defaults.alpha
   const equalTokens = values.get('equal-tokens') ?? null
   if (equalTokens !== null && (policy !== 'best-of-n' || values.has('n'))) {
     throw new WinnowError('OPTION_INVALID', `Expected equal-tokens on best-of-n without n but received "${text}"`)
   }
-  const scorer = values.get('scorer')
-  const n = values.get('n')
+  const checkpoints = checkpointsOf(values, text) ?? defaults.checkpoints
+  const [scorer, n] = [values.get('scorer'), values.get('n')]
+  const set = {
+    n: n === undefined ? null : resolveCandidates(numberOf(n, `n of ${text}`)),
+    scorer: scorer === undefined ? (defaults.scorer ?? null) : scorerNamed(scorer, defaults.scorers),
+    equalTokens
+  }
   return {
     name: values.get('name') ?? text,
-    policy: policies[policy]({ alpha, checkpoints: checkpointsOf(values) ?? defaults.checkpoints }),
-    n: n === undefined ? null : resolveCandidates(numberOf(n, `n of ${text}`)),
-    scorer: scorer === undefined ? null : scorerNamed(scorer),
-    equalTokens
+    definition: definitionOf(policy, { alpha, checkpoints }, set),
+    policy: policies[policy]({ alpha, checkpoints }),
+    ...set
   }
 }
 
+/** In the form that `parseArm` reads. best-of-N kills nobody, so a schedule says nothing about it. */
+function definitionOf(
+  policy: PolicyName,
+  { alpha, checkpoints }: Schedule,
+  { n, scorer, equalTokens }: Pick<Arm, 'n' | 'scorer' | 'equalTokens'>
+): string {
+  const parts: string[] = [policy]
+  if (policy !== 'best-of-n') parts.push(`alpha=${alpha}`, `checkpoints=${checkpoints.name}`)
+  if (n !== null) parts.push(`n=${n}`)
+  if (scorer !== null) parts.push(`scorer=${scorer.name}`)
+  if (equalTokens !== null) parts.push(`equal-tokens=${equalTokens}`)
+  return parts.join(':')
+}
+
 /** Arms whose names are distinct and whose `equalTokens` exist. */
-export function parseArms(texts: readonly string[], defaults: Schedule): Arm[] {
+export function parseArms(texts: readonly string[], defaults: Defaults): Arm[] {
   const arms = texts.map((text) => parseArm(text, defaults))
   const names = arms.map((arm) => arm.name)
   const twice = names.find((name, i) => names.indexOf(name) !== i)
@@ -95,17 +126,22 @@ export function policyNamed(name: string, schedule: Schedule): Policy {
   return policies[known(name, policyNames, 'the policy')](schedule)
 }
 
-export function scorerNamed(name: string): Scorer {
-  return scorers[known(name, scorerNames as (keyof typeof scorers)[], 'the scorer')]()
+/** The scorer of a name; `given` knows further ones, and says null to what it does not know. Throws OPTION_INVALID. */
+export function scorerNamed(name: string, given: NamedScorers = () => null): Scorer {
+  const found = name === 'head' ? rewardHead() : (given(name) ?? confidenceNamed(name))
+  if (found !== null) return found
+  throw unknown(name, scorerNames, 'the scorer')
 }
 
-/** `64,128` or `64+128`, `every:32`, `doubling:16`. */
+/** `64,128`, `64+128` or `at:64+128`, `every:32`, `doubling:16`. */
 export function parseCheckpoints(text: string): Checkpoints {
-  const [kind, count] = text.split(':')
-  if (count !== undefined && kind === 'every') return every(numberOf(count, 'checkpoints'))
-  if (count !== undefined && kind === 'doubling') return doubling(numberOf(count, 'checkpoints'))
-  const counts = text.split(/[,+]/).map((part) => Number(part))
-  if (counts.every((value) => Number.isSafeInteger(value) && value > 0)) return at(counts)
+  const [, kind = 'at', counts = ''] = /^(?:(at|every|doubling):)?([^:]*)$/.exec(text) ?? []
+  const numbers = counts.split(/[,+]/).map((part) => (part.trim() === '' ? Number.NaN : Number(part)))
+  if (numbers.every((value) => Number.isSafeInteger(value) && value > 0)) {
+    const [first, ...others] = numbers as [number, ...number[]]
+    if (kind === 'at') return at(numbers)
+    if (others.length === 0) return kind === 'every' ? every(first) : doubling(first)
+  }
   throw expected(
     'OPTION_INVALID',
     'token counts such as "64,128", or "every:32", or "doubling:16",',
@@ -114,14 +150,15 @@ export function parseCheckpoints(text: string): Checkpoints {
   )
 }
 
-function checkpointsOf(values: ReadonlyMap<string, string>): Checkpoints | null {
-  const at = values.get('checkpoints')
-  if (at !== undefined) return parseCheckpoints(at)
-  for (const kind of ['every', 'doubling']) {
-    const count = values.get(kind)
-    if (count !== undefined) return parseCheckpoints(`${kind}:${count}`)
+function checkpointsOf(values: ReadonlyMap<string, string>, text: string): Checkpoints | null {
+  const given = ['checkpoints', 'every', 'doubling'].filter((key) => values.has(key))
+  if (given.length > 1) {
+    throw expected('OPTION_INVALID', `one of ${given.join(' and ')}`, `the policy ${text}`, 'both')
   }
-  return null
+  const [key] = given
+  if (key === undefined) return null
+  const value = values.get(key) as string
+  return parseCheckpoints(key === 'checkpoints' ? value : `${key}:${value}`)
 }
 
 function parseSetting(setting: string, text: string): [string, string] {
@@ -138,8 +175,12 @@ function numberOf(text: string, forWhat: string): number {
 
 function known<T extends string>(name: string, names: readonly T[], what: string): T {
   if (names.includes(name as T)) return name as T
+  throw unknown(name, names, what)
+}
+
+function unknown(name: string, names: readonly string[], what: string): WinnowError {
   const near = nearest(name, names)
   const hint = near === null ? '' : `; did you mean "${near}"?`
   const choices = `one of ${names.join(', ')}`
-  throw new WinnowError('OPTION_UNKNOWN', `Expected ${choices} for ${what} but received "${name}"${hint}`)
+  return new WinnowError('OPTION_UNKNOWN', `Expected ${choices} for ${what} but received "${name}"${hint}`)
 }

@@ -18,7 +18,7 @@ export interface BenchSetup {
   readonly problems: readonly Problem[]
   readonly arms: readonly Arm[]
   readonly conditions: Conditions
-  /** Rows of an earlier, interrupted run: what they measured is not measured again. */
+  /** Rows of an earlier, interrupted run: what those of the same setting measured is not measured again. */
   readonly done: readonly Row[]
   readonly signal?: AbortSignal | undefined
   /** Called as soon as a row is known, and awaited: what it writes survives an interruption. */
@@ -46,6 +46,22 @@ export function referenceOf(arms: readonly Arm[]): Arm | null {
 }
 
 /**
+ * Everything an arm's rows depend on besides the conditions all arms share: what is set for the arm, for the arm whose
+ * tokens it equals, and whether there is a reference to be measured against.
+ */
+export function settingOf(arm: Arm, arms: readonly Arm[]): string {
+  const source = arms.find((other) => other.name === arm.equalTokens)
+  const against = referenceOf(arms) === null ? 'no reference' : 'against best-of-n'
+  return [arm.definition, ...(source === undefined ? [] : [source.definition]), against].join('; ')
+}
+
+/** Of rows measured earlier those that mean the same under these arms. */
+export function rowsOf(rows: readonly Row[], arms: readonly Arm[]): Row[] {
+  const settings = new Map(arms.map((arm) => [arm.name, settingOf(arm, arms)]))
+  return rows.filter((row) => settings.get(row.arm) === row.setting)
+}
+
+/**
  * Every arm on every prompt, prompt by prompt, so that the machine's moods meet all arms alike. On each prompt the
  * reference comes first, since the others are measured against its candidates, then the other arms, taking turns at
  * who begins, then those that need another's token count. One race before the first warms the engine up.
@@ -56,7 +72,7 @@ export async function runBench(setup: BenchSetup): Promise<void> {
   if (reference === null && arms.some((arm) => arm.equalTokens !== null)) {
     throw new WinnowError('OPTION_INVALID', 'Expected best-of-n among the policies for equal-tokens but received none')
   }
-  const rows = new Map(setup.done.map((row) => [key(row.prompt, row.arm), row]))
+  const rows = new Map(rowsOf(setup.done, arms).map((row) => [key(row.prompt, row.arm), row]))
   let warm = false
   for (const [prompt, problem] of problems.entries()) {
     const missing = inOrder(arms, reference, prompt).filter((arm) => !rows.has(key(prompt, arm.name)))
@@ -75,7 +91,7 @@ async function runPrompt(
   referenceArm: Arm | null,
   rows: Map<string, Row>
 ): Promise<void> {
-  const { engine, conditions, signal } = setup
+  const { engine, arms, conditions, signal } = setup
   let reference: Reference | null = null
   const run = async (arm: Arm, n: number): Promise<Result | null> => {
     try {
@@ -91,11 +107,13 @@ async function runPrompt(
     reference = await run(referenceArm, conditions.n)
   }
   for (const arm of missing) {
+    // Without it nothing more of this prompt can be measured; a later run may still.
+    if (referenceArm !== null && arm !== referenceArm && reference === null) return
     const n = candidatesOf(arm, conditions.n, reference, rows, prompt)
     const result = n === null ? null : await run(arm, n)
     if (result === null) continue
     if (arm === referenceArm) reference = result
-    const row = rowOf(prompt, problem, arm, result, reference, arm === referenceArm)
+    const row = rowOf(prompt, problem, arm, settingOf(arm, arms), result, reference, arm === referenceArm)
     rows.set(key(prompt, arm.name), row)
     await setup.onRow(row)
   }

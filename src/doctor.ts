@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { arch, availableParallelism, cpus, freemem, platform, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
-import { type Loaded, loadBinding, type NativeBinding, type NativeDevice } from './binding.js'
+import { type Loaded, loadBinding, type NativeBinding, type NativeDevice, type NativeModel } from './binding.js'
 import { WinnowError } from './errors.js'
 import { type Gpu, type Installed, installedVariants, type Libraries } from './libraries.js'
 import { randomModelDefaults } from './random-model.js'
@@ -102,7 +102,7 @@ function attempt(load: () => Loaded, problems: Problem[]): Loaded | null {
 async function smokeTest(binding: NativeBinding, problems: Problem[]): Promise<Smoke | null> {
   const folder = await mkdtemp(join(tmpdir(), 'winnow-doctor-'))
   try {
-    return await decode(binding, join(folder, 'random.gguf'))
+    return await smokeDecode(binding, join(folder, 'random.gguf'))
   } catch (error) {
     problems.push(problemOf(error))
     return null
@@ -111,8 +111,8 @@ async function smokeTest(binding: NativeBinding, problems: Problem[]): Promise<S
   }
 }
 
-async function decode(binding: NativeBinding, path: string): Promise<Smoke> {
-  const branches = 8
+/** Writes a tiny model to `path` and decodes a few tokens with it. Rejects with what the binding rejects with, SMOKE_FAILED. */
+export async function smokeDecode(binding: NativeBinding, path: string): Promise<Smoke> {
   await binding.writeRandomModel({ ...randomModelDefaults, path })
   const model = await binding.loadModel({
     path,
@@ -125,6 +125,15 @@ async function decode(binding: NativeBinding, path: string): Promise<Smoke> {
     mlock: false,
     checkTensors: false
   })
+  try {
+    return await decode(binding, model)
+  } finally {
+    model.close()
+  }
+}
+
+async function decode(binding: NativeBinding, model: NativeModel): Promise<Smoke> {
+  const branches = 8
   const pool = await binding.createPool(model, {
     streams: branches,
     cellsPerStream: 256,
@@ -154,7 +163,6 @@ async function decode(binding: NativeBinding, path: string): Promise<Smoke> {
     return { branches, tokens: tokens.length, seconds, tokensPerSecond: Math.round(tokens.length / seconds) }
   } finally {
     await pool.close()
-    model.close()
   }
 }
 

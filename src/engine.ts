@@ -175,10 +175,9 @@ export class Engine {
     const maxTokens = this.#fit(prompt, options.maxTokens)
     const scorer = options.scorer ?? this.#defaultScorer()
     const pool = await this.#streams.acquire({
-      // A deterministic pool never decodes fewer than two rows.
-      streams: options.deterministic ? Math.max(2, n) : n,
+      streams: n,
       cellsPerStream: prompt.tokens.length + maxTokens,
-      states: scorer.needs.includes('states'),
+      states: [...scorer.needs, ...(options.pipeline?.needs ?? [])].includes('states'),
       deterministic: options.deterministic
     })
     // A pool is emptied by the next prefill; after an error of its own it is not to be trusted with that.

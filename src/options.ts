@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { Branch } from './branch.js'
 import type { Checkpoints } from './checkpoint.js'
 import { expected, WinnowError } from './errors.js'
+import type { Pipeline } from './pipeline.js'
 import { bestOfN } from './policies/best-of-n.js'
 import type { Policy } from './policy.js'
 import { type ScoreFunction, type Scorer, scorerOf } from './scorer.js'
@@ -77,6 +78,8 @@ export interface BestOfOptions {
   readonly checkpoints?: Checkpoints | undefined
   /** Default: the engine's reward head; without one, mean log-probability. The result names it. */
   readonly scorer?: Scorer | ScoreFunction | undefined
+  /** How the winner is chosen among the finished answers. Default: by the policy, usually the highest score. */
+  readonly pipeline?: Pipeline | undefined
   readonly sampling?: SamplingOptions | undefined
   /** 0 <= seed < 2^64. The same seed and prompt give the same candidates. Default 0. */
   readonly seed?: number | bigint | undefined
@@ -97,9 +100,12 @@ export interface BestOfOptions {
   readonly raw?: boolean | undefined
   /** The same seed gives the same tokens whoever else is alive, for a few percent of speed. Default false. */
   readonly deterministic?: boolean | undefined
-  /** After every checkpoint. */
+  /**
+   * After every checkpoint. What it throws rejects the race. A promise it returns is not waited for; what that rejects
+   * with rejects the race at its next step, and is ignored once the race has no more steps to take.
+   */
   readonly onCheckpoint?: ((progress: Progress) => void) | undefined
-  /** At most ten times a second while the branches are written. */
+  /** At most ten times a second while the branches are written. Errors as with `onCheckpoint`. */
   readonly onProgress?: ((progress: Progress) => void) | undefined
 }
 
@@ -112,7 +118,7 @@ export interface ResolvedOpenOptions extends Resolved<Omit<OpenOptions, 'head' |
   readonly onLoad: ((share: number) => void) | undefined
 }
 
-type Optional = 'signal' | 'stop' | 'deadlineMs' | 'scorer' | 'onCheckpoint' | 'onProgress' | 'checkpoints'
+type Optional = 'signal' | 'stop' | 'deadlineMs' | 'scorer' | 'pipeline' | 'onCheckpoint' | 'onProgress' | 'checkpoints'
 
 export interface ResolvedBestOfOptions
   extends Resolved<Omit<BestOfOptions, Optional | 'sampling' | 'seed'>>,
@@ -120,6 +126,8 @@ export interface ResolvedBestOfOptions
   readonly checkpoints: Checkpoints
   /** Null: the engine decides. */
   readonly scorer: Scorer | null
+  /** Null: the policy chooses. */
+  readonly pipeline: Pipeline | null
   readonly sampling: Resolved<SamplingOptions>
   readonly seed: bigint
 }
@@ -182,18 +190,48 @@ const samplingSchema = z.strictObject({
   minP: range(0, 1).default(0)
 })
 
+type Parts = Readonly<Record<string, readonly [test: (value: unknown) => boolean, what: string]>>
+// A part that is missing is named by its place, such as `policy.checkpoints`.
+const withParts = <T>(schema: z.ZodType<T>, parts: Parts) =>
+  schema.superRefine((value, context) => {
+    if (typeof value === 'function') return
+    for (const [key, [test, message]] of Object.entries(parts)) {
+      if (!test((value as Record<string, unknown> | null)?.[key])) {
+        context.addIssue({ code: 'custom', path: [key], message })
+      }
+    }
+  })
+
+const isName = (value: unknown) => typeof value === 'string' && value !== ''
+const optionally = (type: string) => (value: unknown) => value === undefined || typeof value === type
+const isCheckpoints = (value: unknown) => {
+  const { name, next } = (value ?? {}) as { readonly name?: unknown; readonly next?: unknown }
+  return typeof name === 'string' && typeof next === 'function'
+}
 const isScorer = (value: unknown) => {
   const { score, begin } = (value ?? {}) as { readonly score?: unknown; readonly begin?: unknown }
   return typeof score === 'function' || typeof begin === 'function'
 }
+const isNeeds = (value: unknown) => Array.isArray(value) && value.every((need) => need === 'states' || need === 'text')
 
 const seedText = 'a whole number from 0 to 2^64-1'
 const bestOfSchema = z.strictObject({
-  policy: having<Policy>('a policy such as specReject()', 'decide').default(() => bestOfN()),
-  checkpoints: having<Checkpoints>('checkpoints such as every(32)', 'next').optional(),
-  scorer: check<Scorer | ScoreFunction>(
-    (value) => typeof value === 'function' || isScorer(value),
-    'a scorer or a function'
+  policy: withParts(having<Policy>('a policy such as specReject()', 'decide'), {
+    name: [isName, 'a name'],
+    checkpoints: [isCheckpoints, 'checkpoints such as every(32)'],
+    choose: [optionally('function'), 'a function or nothing']
+  }).default(() => bestOfN()),
+  checkpoints: check<Checkpoints>(isCheckpoints, 'checkpoints such as every(32)').optional(),
+  scorer: withParts(
+    check<Scorer | ScoreFunction>((value) => typeof value === 'function' || isScorer(value), 'a scorer or a function'),
+    {
+      name: [isName, 'a name'],
+      needs: [isNeeds, 'an array of "states" and "text"']
+    }
+  ).optional(),
+  pipeline: check<Pipeline>(
+    (value) => Array.isArray((value as Pipeline | null)?.judges),
+    'a pipeline such as pipeline({ select: argmax() })'
   ).optional(),
   sampling: samplingSchema.prefault({}),
   seed: check<number | bigint>(
@@ -228,11 +266,12 @@ export function resolveOpen(options: OpenOptions = {}): ResolvedOpenOptions {
 
 /** Defaults, then validation, then one frozen object. Throws OPTION_INVALID or OPTION_UNKNOWN. */
 export function resolveBestOf(options: BestOfOptions = {}): ResolvedBestOfOptions {
-  const { scorer, checkpoints, seed, ...rest } = parse(bestOfSchema, options, 'bestOf')
+  const { scorer, pipeline, checkpoints, seed, ...rest } = parse(bestOfSchema, options, 'bestOf')
   return Object.freeze({
     ...rest,
     checkpoints: checkpoints ?? rest.policy.checkpoints,
     scorer: scorer === undefined ? null : typeof scorer === 'function' ? scorerOf(scorer) : scorer,
+    pipeline: pipeline ?? null,
     seed: BigInt(seed)
   })
 }

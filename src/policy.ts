@@ -58,13 +58,18 @@ export interface Policy {
 const cutOff: ReadonlySet<FinishReason | null> = new Set(['deadline', 'stopped', 'full', 'failed'])
 
 /**
- * The finished branch with the highest score, ties to the lower id. Answers that were cut off count only when there
- * is no other: their scores are partial ones.
+ * Who may win: the finished branches with a score. Answers that were cut off count only when there is no other: their
+ * scores are partial ones.
  */
-export function highest(branches: readonly Standing[]): number | null {
+export function contenders(branches: readonly Standing[]): Standing[] {
   const finished = branches.filter((branch) => branch.state === 'finished' && branch.score !== null)
   const whole = finished.filter((branch) => !cutOff.has(branch.reason))
-  return best(whole) ?? best(finished.filter((branch) => branch.tokens > 0))
+  return whole.length > 0 ? whole : finished.filter((branch) => branch.tokens > 0)
+}
+
+/** The contender with the highest score, ties to the lower id. */
+export function highest(branches: readonly Standing[]): number | null {
+  return best(contenders(branches))
 }
 
 function best(branches: readonly Standing[]): number | null {

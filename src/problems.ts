@@ -10,7 +10,7 @@ export interface Problem {
 
 /**
  * Reads problems, one JSON object a line: `{"prompt": text or messages, "answer": text or number}`, the answer
- * optional; empty lines are skipped. Throws PROBLEMS_NOT_FOUND, or PROBLEMS_INVALID with the number of the line.
+ * optional and compared as verifier.ts says; empty lines are skipped. Throws PROBLEMS_NOT_FOUND, or PROBLEMS_INVALID with the number of the line.
  */
 export async function readProblems(path: string, limit = Number.POSITIVE_INFINITY): Promise<Problem[]> {
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
@@ -46,10 +46,12 @@ export function parseProblem(line: string, where: string): Problem {
   }
   const { prompt, answer = null } = value as { prompt?: unknown; answer?: unknown }
   if (!isPrompt(prompt)) throw expected('PROBLEMS_INVALID', 'text or messages as "prompt"', where, prompt)
-  if (answer !== null && typeof answer !== 'string' && typeof answer !== 'number') {
-    throw expected('PROBLEMS_INVALID', 'text or a number as "answer"', where, answer)
-  }
+  if (!isAnswer(answer)) throw expected('PROBLEMS_INVALID', 'text or a number as "answer"', where, answer)
   return { prompt, answer: answer === null ? null : String(answer) }
+}
+
+function isAnswer(value: unknown): value is string | number | null {
+  return value === null || typeof value === 'number' || (typeof value === 'string' && value.trim() !== '')
 }
 
 function isPrompt(value: unknown): value is PromptInput {

@@ -46,7 +46,7 @@ export async function readPrompt(model: NativeModel, input: PromptInput, raw: bo
   const turns = messages ?? [{ role: 'user', content: input as string }]
   const text = templated ? render(model, template, turns) : (input as string)
   const written = templated ? await tokenizeTurns(model, template, turns, text) : await tokenize(model, text, true, raw)
-  const tokens = withOneBos(model, written)
+  const tokens = oneBos(model, written)
   if (tokens.length === 0)
     throw new WinnowError('PROMPT_EMPTY', 'Expected a prompt of at least one token but received none')
   return { text, tokens, turns }
@@ -123,7 +123,7 @@ async function tokenize(model: NativeModel, text: string, bos: boolean, specials
 }
 
 /** Many templates write the BOS text themselves and the tokenizer adds it again; models are trained on one. */
-function withOneBos({ facts: { bos } }: NativeModel, tokens: Int32Array): Int32Array {
+export function oneBos({ facts: { bos } }: NativeModel, tokens: Int32Array): Int32Array {
   const twice = bos >= 0 && tokens[0] === bos && tokens[1] === bos
   return twice ? tokens.subarray(1) : tokens
 }

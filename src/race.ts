@@ -4,6 +4,7 @@
  * share in round.ts. JavaScript is entered once a checkpoint, never for each token.
  */
 import { onAbort } from './abort.js'
+import { choose } from './choose.js'
 import type { Result } from './result.js'
 import { concludeRace } from './result.js'
 import { type RaceSetup, Round } from './round.js'
@@ -25,6 +26,7 @@ export async function race(setup: RaceSetup): Promise<Result> {
       await kill(round, decision)
       report(round, decision)
     }
+    await choose(round)
     return await concludeRace(round)
   } finally {
     await round.session?.end?.()

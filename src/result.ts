@@ -1,6 +1,7 @@
 import type { NativeModel } from './binding.js'
 import type { Branch, BranchStatus, Score } from './branch.js'
 import { expected, WinnowError } from './errors.js'
+import type { FinalChoice } from './final-choice.js'
 import { highest } from './policy.js'
 import type { Phases, RaceReason, Round } from './round.js'
 
@@ -54,6 +55,8 @@ export interface Result {
   readonly reason: RaceReason
   /** What the scorer failed with where the reason is `failed`; null otherwise. */
   readonly failure: WinnowError | null
+  /** How the pipeline chose, step by step; null without one, or where patience ended before it. */
+  readonly choice: FinalChoice | null
   readonly scorer: string
   readonly policy: string
   readonly checkpoints: string
@@ -66,7 +69,9 @@ export async function concludeRace(round: Round): Promise<Result> {
   const texts = await textsOf(model, round.branches.all)
   const branches = round.branches.all.map((branch, i) => resultBranch(branch, texts[i] as string))
   const view = round.view()
-  const id = options.policy.choose === undefined ? highest(view.branches) : options.policy.choose(view)
+  const { choice } = round
+  const chosen = options.policy.choose === undefined ? highest(view.branches) : options.policy.choose(view)
+  const id = choice === null ? chosen : choice.winner
   const winner = id === null ? null : branches[id]
   if (winner === undefined) {
     throw expected(
@@ -86,6 +91,7 @@ export async function concludeRace(round: Round): Promise<Result> {
     usage: usageOf(round),
     reason: round.reason ?? 'settled',
     failure: round.failure,
+    choice,
     scorer: scorer.name,
     policy: options.policy.name,
     checkpoints: options.checkpoints.name,

@@ -1,6 +1,7 @@
 import type { NativeHead, NativeModel, NativePool } from './binding.js'
 import { type Branch, Branches } from './branch.js'
 import type { WinnowError } from './errors.js'
+import type { FinalChoice } from './final-choice.js'
 import type { ResolvedBestOfOptions } from './options.js'
 import type { Standing, View } from './policy.js'
 import type { Prompt } from './prompt.js'
@@ -49,6 +50,10 @@ export class Round {
   reason: RaceReason | null = null
   /** What the scorer failed with. */
   failure: WinnowError | null = null
+  /** The pipeline's choice; null without one, or when patience ended before it. */
+  choice: FinalChoice | null = null
+  /** What a watcher's promise rejected with; the next step throws it. */
+  rejection: { readonly error: unknown } | null = null
   /** The scorer's part in this race, from its beginning on. */
   session: ScoringSession | null = null
   /** Checkpoints passed. */

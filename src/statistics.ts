@@ -65,17 +65,3 @@ export function quantile(sorted: readonly number[], share: number): number {
   const above = sorted[Math.ceil(place)] as number
   return below + (above - below) * (place - Math.floor(place))
 }
-
-/** The score interval of a proportion (Wilson 1927). `z` 1.96 for 95%. */
-export function wilson(successes: number, trials: number, z = 1.959963984540054): Interval {
-  if (trials === 0) return { mean: Number.NaN, low: 0, high: 1 }
-  const share = successes / trials
-  const scale = 1 + z ** 2 / trials
-  const centre = (share + z ** 2 / (2 * trials)) / scale
-  const half = (z / scale) * Math.sqrt((share * (1 - share)) / trials + z ** 2 / (4 * trials ** 2))
-  return { mean: share, low: Math.max(0, centre - half), high: Math.min(1, centre + half) }
-}
-
-export function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length
-}

@@ -12,7 +12,7 @@ import { beginScoring, type Candidate, type ScoringSession, scorerError, scoresO
 const glance = 0.1
 
 /** How long a scorer may go on once the deadline has passed or `stop` came, milliseconds. */
-const grace = 1000
+export const grace = 1000
 
 /** Decodes the prompt once. Ends the race if patience does not last that long. */
 export async function prefill(round: Round): Promise<void> {
@@ -59,7 +59,7 @@ export async function advance(round: Round): Promise<void> {
     round.seconds.sample += moved.sampleSeconds
     round.processedTokens += moved.decoded
     round.branches.apply(moved)
-    options.onProgress?.(progress(round, []))
+    tell(round, options.onProgress, [])
     if (moved.reason === 'aborted') return interrupted(round)
     if (moved.reason === 'full') return end(round, 'full')
     if (moved.reason === 'settled') return end(round, 'settled')
@@ -157,12 +157,20 @@ export async function kill(round: Round, decision: Decision): Promise<void> {
 /** Tells whoever watches. */
 export function report(round: Round, decision: Decision): void {
   round.index++
-  round.setup.options.onCheckpoint?.(progress(round, decision.kill))
+  tell(round, round.setup.options.onCheckpoint, decision.kill)
 }
 
-/** Whether the race must end now because of the caller. Throws the reason of an abort. */
+// An async function fits the type. Nobody waits for it, but its rejection must not go unhandled.
+function tell(round: Round, watcher: ((progress: Progress) => unknown) | undefined, killed: readonly number[]): void {
+  Promise.resolve(watcher?.(progress(round, killed))).catch((error: unknown) => {
+    round.rejection = { error }
+  })
+}
+
+/** Whether the race must end now because of the caller. Throws the reason of an abort, and what a watcher failed with. */
 function outOfPatience(round: Round): boolean {
   round.setup.signal.throwIfAborted()
+  if (round.rejection !== null) throw round.rejection.error
   if (round.setup.options.stop?.aborted) end(round, 'stopped')
   else if (performance.now() >= round.setup.deadline) end(round, 'deadline')
   return round.reason !== null
@@ -199,7 +207,8 @@ function progress(round: Round, killed: readonly number[]): Progress {
   }
 }
 
-function candidate(branch: Branch, text: string): Candidate {
+/** A branch as scorers see it. */
+export function candidate(branch: Branch, text: string): Candidate {
   const { id, status, tokens, logprobs, entropies } = branch
   return { id, state: status.state, tokens, logprobs, entropies, text }
 }

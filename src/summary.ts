@@ -25,6 +25,8 @@ export interface PolicySummary {
   readonly meanScore: Interval | null
   readonly generatedTokens: Interval
   readonly processedTokens: Interval
+  /** Tokens a reward model decoded. */
+  readonly rewardTokens: Interval
   readonly wallSeconds: Interval
   /** The most cells in use at once on any prompt. */
   readonly peakCells: number
@@ -65,6 +67,7 @@ export function summarise(rows: readonly Row[], arms: readonly Arm[], seed: numb
       meanScore: average((row) => row.score),
       generatedTokens: average((row) => row.generatedTokens) as Interval,
       processedTokens: average((row) => row.processedTokens) as Interval,
+      rewardTokens: average((row) => row.rewardTokens) as Interval,
       wallSeconds: average((row) => row.wallSeconds) as Interval,
       peakCells: Math.max(0, ...own.map((row) => row.peakCells)),
       survival: reference === null ? null : average((row) => (row.survived === null ? null : Number(row.survived))),

@@ -20,6 +20,8 @@ export interface Row {
   /** Index of the problem in its file. */
   readonly prompt: number
   readonly arm: string
+  /** Everything the numbers depend on besides the conditions of the bench: `settingOf`. */
+  readonly setting: string
   /** Candidates written. */
   readonly n: number
   readonly winner: number | null
@@ -35,6 +37,8 @@ export interface Row {
   readonly diverged: number | null
   readonly generatedTokens: number
   readonly processedTokens: number
+  /** Tokens a reward model decoded. */
+  readonly rewardTokens: number
   readonly wallSeconds: number
   readonly seconds: Readonly<Record<string, number>>
   readonly peakCells: number
@@ -94,6 +98,7 @@ export function rowOf(
   prompt: number,
   problem: Problem,
   arm: Arm,
+  setting: string,
   result: Result,
   reference: Reference | null,
   isReference: boolean
@@ -103,6 +108,7 @@ export function rowOf(
   return {
     prompt,
     arm: arm.name,
+    setting,
     n: branches.length,
     winner: winner?.id ?? null,
     text: result.text,
@@ -114,6 +120,7 @@ export function rowOf(
     diverged: reference === null ? null : diverged(branches, reference),
     generatedTokens: usage.generatedTokens,
     processedTokens: usage.processedTokens,
+    rewardTokens: usage.rewardTokens,
     wallSeconds: usage.wallSeconds,
     seconds: usage.seconds,
     peakCells: usage.peakCells,

@@ -4,14 +4,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { examine } from '../src/doctor.js'
+import type { NativeBinding } from '../src/binding.js'
+import { main } from '../src/cli/main.js'
+import { examine, smokeDecode } from '../src/doctor.js'
+import { sha256 } from '../src/model.js'
 import { atLeast, version } from '../src/version.js'
+import { FakeModel } from './fakes/model.js'
+import { fakeTerminal } from './fakes/terminal.js'
 
-const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+const script = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 
 function winnow(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, [main, ...args], (_error, stdout, stderr) =>
+    const child = execFile(process.execPath, [script, ...args], (_error, stdout, stderr) =>
       resolve({ code: child.exitCode, stdout, stderr })
     )
   })
@@ -26,6 +31,18 @@ describe('an examination', () => {
     expect(versions).toMatchObject({ winnow: version, addon: version, node: process.version })
     expect(devices.length).toBeGreaterThan(0)
     expect(libraries?.tried.some((attempt) => attempt.ok)).toBe(true)
+  })
+
+  test('closes the model when no pool can be made for it', async () => {
+    const model = new FakeModel()
+    const refusal = new Error('no memory')
+    const binding = {
+      async writeRandomModel() {},
+      loadModel: async () => model,
+      createPool: () => Promise.reject(refusal)
+    } as unknown as NativeBinding
+    await expect(smokeDecode(binding, 'tiny.gguf')).rejects.toBe(refusal)
+    expect(model.closed).toBe(true)
   })
 
   test('tells Node versions apart by number', () => {
@@ -65,11 +82,36 @@ describe('winnow random-model', () => {
   })
   afterAll(() => rm(folder, { recursive: true, force: true }))
 
-  test('writes a model of the shape asked for', async () => {
+  async function winnow(...argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+    const terminal = fakeTerminal()
+    const code = await main(argv, terminal)
+    return { code, stdout: terminal.out(), stderr: terminal.err() }
+  }
+
+  test('writes a model of the shape asked for, and says with what and on what machine', async () => {
     const out = join(folder, 'a.gguf')
     const { code, stdout } = await winnow('random-model', out, '--width', '256', '--heads', '4', '--json')
     expect(code).toBe(0)
-    expect(JSON.parse(stdout)).toMatchObject({ path: out, width: 256, heads: 4, bytes: (await stat(out)).size })
+    expect(JSON.parse(stdout)).toMatchObject({
+      schemaVersion: 1,
+      versions: { winnow: version, addon: version, llama: expect.stringMatching(/^\d/), node: process.versions.node },
+      hardware: {
+        cores: expect.any(Number),
+        devices: expect.arrayContaining([expect.objectContaining({ type: 'cpu' })])
+      },
+      path: out,
+      width: 256,
+      heads: 4,
+      seed: 1,
+      bytes: (await stat(out)).size,
+      sha256: await sha256(out)
+    })
+  })
+
+  test('prints the shape as text without --json', async () => {
+    const { code, stdout } = await winnow('random-model', join(folder, 'c.gguf'), '--width', '64', '--heads', '1')
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^width +64$/m)
   })
 
   test.each([

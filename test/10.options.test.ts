@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { every } from '../src/checkpoint.js'
 import { nearest, resolveBestOf, resolveOpen } from '../src/options.js'
+import { specReject } from '../src/policies/spec-reject.js'
 import { meanLogprob } from '../src/scorers/mean-logprob.js'
 
 describe('the options of bestOf', () => {
@@ -43,6 +45,15 @@ describe('the options of bestOf', () => {
     [{ deadlineMs: 0 }, 'Expected a number of milliseconds above 0 for deadlineMs but received 0'],
     [{ policy: 'best' }, 'Expected a policy such as specReject() for policy but received "best"'],
     [{ checkpoints: 32 }, 'Expected checkpoints such as every(32) for checkpoints but received 32'],
+    [{ policy: { name: 'x', decide() {} } }, 'Expected checkpoints such as every(32) for policy.checkpoints but'],
+    [{ policy: { checkpoints: every(8), decide() {} } }, 'Expected a name for policy.name but received nothing'],
+    [{ policy: { ...specReject(), choose: 3 } }, 'Expected a function or nothing for policy.choose but received 3'],
+    [{ policy: { ...specReject(), checkpoints: { next() {} } } }, 'for policy.checkpoints but received an object'],
+    [{ checkpoints: { next() {} } }, 'Expected checkpoints such as every(32) for checkpoints but received an object'],
+    [{ scorer: { name: 'x', score() {} } }, 'Expected an array of "states" and "text" for scorer.needs but received'],
+    [{ scorer: { name: 'x', needs: ['state'], score() {} } }, 'for scorer.needs but received an array of 1'],
+    [{ scorer: { needs: [], score() {} } }, 'Expected a name for scorer.name but received nothing'],
+    [{ scorer: { name: 'x', needs: [] } }, 'Expected a scorer or a function for scorer but received an object'],
     [{ scorer: 'head' }, 'Expected a scorer or a function for scorer but received "head"'],
     [{ signal: {} }, 'Expected an AbortSignal for signal but received an object'],
     [{ stopTokens: [-1] }, 'Expected an array of token ids for stopTokens but received an array of 1'],
@@ -72,6 +83,17 @@ describe('the options of open', () => {
     })
     expect(resolveOpen().head).toBeUndefined()
     expect(resolveOpen({ head: null }).head).toBeNull()
+  })
+
+  it('take threads to 512 and prompt tokens a call to 65536, and refuse what lies beyond', () => {
+    expect(resolveOpen({ threads: 512, batch: 65_536 })).toMatchObject({ threads: 512, batch: 65_536 })
+    expect(resolveOpen({ batch: 1 }).batch).toBe(1)
+    for (const threads of [513, 1.5, Number.NaN]) {
+      expect(() => resolveOpen({ threads })).toThrow(`from 0 to 512 for threads but received ${threads}`)
+    }
+    for (const batch of [0, 65_537, 1.5]) {
+      expect(() => resolveOpen({ batch })).toThrow(`from 1 to 65536 for batch but received ${batch}`)
+    }
   })
 
   it('refuse what is out of range, and name the choices', () => {

@@ -212,6 +212,13 @@ describe('scorers', () => {
     expect(pools.map(({ closed }) => closed)).toEqual([true, false])
   })
 
+  it("that fail at the first checkpoint end a race by the paper's rule like any other", async () => {
+    const { engine } = fakeEngine(tens)
+    const policy = specReject({ paper: true, checkpoints: at([4]) })
+    const result = await engine.bestOf(4, 'hi', { policy, scorer: () => [Number.NaN] })
+    expect(result).toMatchObject({ reason: 'failed', winner: null, failure: { code: 'SCORE_INVALID' } })
+  })
+
   it('that begin a session have it for one race, are told of kills, and count what they decode', async () => {
     const { engine } = fakeEngine(tens)
     const diary: string[] = []

@@ -50,12 +50,6 @@ describe('the engine', () => {
     expect(pools[0]?.closed).toBe(true)
   })
 
-  it('gives a deterministic race two streams at least', async () => {
-    const { engine, pools } = fakeEngine(tens)
-    await engine.bestOf(1, 'hi', { deterministic: true })
-    expect(pools[0]?.params).toMatchObject({ streams: 2, deterministic: true })
-  })
-
   it('closes the pool, then the head, then the model, once, and ends what runs', async () => {
     const { engine, pools, head, model } = fakeEngine({ length: () => 500, stepMs: 5 })
     const running = failure(engine.bestOf(2, 'hi'))

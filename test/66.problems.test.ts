@@ -41,6 +41,7 @@ describe('problems', () => {
     ['{"answer":1}', 'Expected text or messages as "prompt" for line 1 but received nothing'],
     ['{"prompt":""}', 'Expected text or messages as "prompt" for line 1 but received ""'],
     ['{"prompt":[{"role":"user"}]}', 'Expected text or messages as "prompt" for line 1 but received an array of 1'],
+    ['{"prompt":"a","answer":" "}', 'Expected text or a number as "answer" for line 1 but received " "'],
     ['{"prompt":"a","answer":{}}', 'Expected text or a number as "answer" for line 1 but received an object']
   ])('refuse %s', (line, sentence) => {
     expect(() => parseProblem(line, 'line 1')).toThrow(sentence)

@@ -29,7 +29,23 @@ describe('a policy on the command line', () => {
     expect(parseArm('spec-reject:checkpoints=every:8:alpha=0.1', defaults).policy.checkpoints.name).toBe('every:8')
   })
 
+  it('has a definition that spells out what it means, whatever its name', () => {
+    const definitionOf = (text: string) => parseArm(text, defaults).definition
+    expect(definitionOf('spec-reject')).toBe('spec-reject:alpha=0.5:checkpoints=doubling:32')
+    expect(definitionOf('spec-reject:doubling=32:name=x:alpha=.50')).toBe(definitionOf('spec-reject'))
+    expect(definitionOf('random-kill:alpha=0.1:checkpoints=16+8:scorer=min-logprob:n=3')).toBe(
+      'random-kill:alpha=0.1:checkpoints=at:8+16:n=3:scorer=min-logprob'
+    )
+    expect(definitionOf('best-of-n:name=all')).toBe('best-of-n')
+    expect(definitionOf('best-of-n:equal-tokens=x')).toBe('best-of-n:equal-tokens=x')
+    const spelled = definitionOf('random-kill:every=7:n=3')
+    expect(definitionOf(spelled)).toBe(spelled)
+  })
+
   it.each([
+    ['spec-reject:alpha=0.1:alpha=0.2', 'OPTION_INVALID', 'Expected each key once for the policy'],
+    ['spec-reject:every=8:doubling=8', 'OPTION_INVALID', 'Expected one of every and doubling for the policy'],
+    ['spec-reject:every=8:9', 'OPTION_INVALID', 'for checkpoints but received "every:8:9"'],
     ['spec-rejct', 'OPTION_UNKNOWN', 'did you mean "spec-reject"?'],
     ['spec-reject:alfa=1', 'OPTION_UNKNOWN', 'did you mean "alpha"?'],
     ['spec-reject:alpha', 'OPTION_INVALID', 'Expected key=value after each colon for the policy spec-reject:alpha'],
@@ -57,13 +73,19 @@ describe('checkpoints on the command line', () => {
   it.each([
     ['64,128', 'at:64+128'],
     ['128+64', 'at:64+128'],
+    ['at:64+128', 'at:64+128'],
     ['every:32', 'every:32'],
     ['doubling:16', 'doubling:16']
   ])('%s are %s', (text, name) => {
     expect(parseCheckpoints(text).name).toBe(name)
   })
 
-  it.each(['', 'x', '0', '1.5', 'every:0', 'each:3', '64,'])('%j are refused', (text) => {
-    expect(() => parseCheckpoints(text)).toThrow('Expected')
+  it.each([
+    ...['', 'x', '0', '1.5', '64,', 'each:3', 'at', 'at:', 'every', 'every:', 'every:0', 'doubling:x'],
+    ...['every:8:9', 'every:8,9', 'doubling:8:9', 'doubling:8+9', 'at:8:9', 'at:every:8', ':8']
+  ])('%j are refused', (text) => {
+    expect(() => parseCheckpoints(text)).toThrow(
+      `Expected token counts such as "64,128", or "every:32", or "doubling:16", for checkpoints but received "${text}"`
+    )
   })
 })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Arm, parseArms } from '../src/arm.js'
-import { type BenchSetup, type Failure, runBench } from '../src/bench.js'
+import { type BenchSetup, type Failure, rowsOf, runBench } from '../src/bench.js'
 import { at } from '../src/checkpoint.js'
 import type { Engine } from '../src/engine.js'
 import type { Problem } from '../src/problems.js'
@@ -110,6 +110,36 @@ describe('a bench', () => {
     }
   })
 
+  it('measures again what an arm of the same name but another definition measured', async () => {
+    const lists = ['0.5', '0.75'].map((alpha) =>
+      parseArms(['best-of-n', `spec-reject:alpha=${alpha}:name=x`, 'best-of-n:equal-tokens=x'], defaults)
+    )
+    const [half, most] = lists as [Arm[], Arm[]]
+    const { rows: done } = await bench(fakeEngine(script).engine, { arms: half })
+    const { rows } = await bench(fakeEngine(script).engine, { arms: most, done })
+    // Its tokens decide how many candidates the control writes, so that is measured again too; best-of-N is not.
+    expect(rows.map(({ arm }) => arm)).toEqual(Array(3).fill(['x', 'best-of-n:equal-tokens=x']).flat())
+    expect(rowsOf([...done, ...rows], most)).toEqual([...of(done, 'best-of-n'), ...rows])
+  })
+
+  it('measures again what was measured without the reference', async () => {
+    const { rows: done } = await bench(fakeEngine(script).engine, { arms: parseArms(['spec-reject'], defaults) })
+    expect(done.map(({ survived }) => survived)).toEqual([null, null, null])
+    const both = parseArms(['best-of-n', 'spec-reject'], defaults)
+    const { rows } = await bench(fakeEngine(script).engine, { arms: both, done })
+    expect(of(rows, 'spec-reject').map(({ survived }) => survived)).toEqual([true, true, true])
+    expect(rowsOf([...done, ...rows], both)).toEqual(rows)
+  })
+
+  it('measures nothing of a prompt whose reference fails, so that no row lacks its comparison', async () => {
+    const broken = { ...script, fail: { operation: 'advance', code: 'DECODE_FAILED' } as const }
+    const { rows, failures } = await bench(fakeEngine(broken).engine)
+    expect(rows).toEqual([])
+    expect(failures.map(({ prompt, arm, code }) => [prompt, arm, code])).toEqual(
+      [0, 1, 2].map((prompt) => [prompt, 'best-of-n', 'DECODE_FAILED'])
+    )
+  })
+
   it('runs nothing when all is done', async () => {
     const { rows } = await bench(fakeEngine(script).engine)
     const { engine, pools } = fakeEngine(script)
@@ -160,10 +190,10 @@ describe('a row', () => {
         return ids.includes(branch.id) ? { ...branch, tokens: branch.tokens.map((token) => token + 1) } : branch
       })
     })
-    expect(rowOf(0, problem, reject, result, full, false).diverged).toBe(0)
-    expect(rowOf(0, problem, reject, result, changed([0, 3]), false).diverged).toBe(0.25)
+    expect(rowOf(0, problem, reject, '', result, full, false).diverged).toBe(0)
+    expect(rowOf(0, problem, reject, '', result, changed([0, 3]), false).diverged).toBe(0.25)
     // The winner is another answer now; its score is the race's own, since both rank by the head.
-    expect(rowOf(0, problem, reject, result, changed([5]), false)).toMatchObject({ diverged: 0.125, score: 20 })
+    expect(rowOf(0, problem, reject, '', result, changed([5]), false)).toMatchObject({ diverged: 0.125, score: 20 })
   })
 })
 

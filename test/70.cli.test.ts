@@ -1,5 +1,5 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { main } from '../src/cli/main.js'
@@ -77,13 +77,32 @@ describe('winnow run', () => {
       policy: 'spec-reject',
       scorer: 'head',
       reason: 'settled',
-      options: { candidates: 4, alpha: 0.5, checkpoints: 'doubling:32', maxTokens: 512, deterministic: false },
+      options: {
+        candidates: 4,
+        alpha: 0.5,
+        checkpoints: 'doubling:32',
+        maxTokens: 512,
+        deterministic: false,
+        gpu: 'auto',
+        gpuLayers: -1,
+        threads: availableParallelism(),
+        kvType: 'f16'
+      },
+      failure: null,
       versions: { winnow: expect.any(String), llama: 'none' },
       hardware: { cores: expect.any(Number) },
       model: { file: 'model.gguf', sha256: expect.stringMatching(/^[0-9a-f]{64}$/) }
     })
     expect(result.branches).toHaveLength(4)
     expect(result.branches[0]).toMatchObject({ id: 0, text: 'The answer is 1.', tokens: 16 })
+  })
+
+  it('prints what there is when the scorer fails, says why, and exits with 1', async () => {
+    const failing = opening({ ...script, fail: { operation: 'score', code: 'DECODE_FAILED' } })
+    const { code, out, err } = await winnow(['run', 'hi', '-n', '2', '--json', '--quiet'], {}, failing)
+    const failure = { code: 'DECODE_FAILED', message: 'The scripted pool says DECODE_FAILED' }
+    expect(JSON.parse(out)).toMatchObject({ reason: 'failed', failure, winner: null })
+    expect({ code, err }).toEqual({ code: 1, err: 'winnow: The scripted pool says DECODE_FAILED\n' })
   })
 
   it('draws the branches over each other on a terminal, within its width', async () => {
@@ -97,7 +116,21 @@ describe('winnow run', () => {
     expect(err).not.toContain(`${esc}[32m`)
     const text = err.replaceAll(new RegExp(`${esc}\\[\\d*[AJ]`, 'g'), '')
     for (const line of text.split('\n')) expect([...line].length).toBeLessThan(80)
-    expect(text).toMatch(/4 tokens deep {2}50 live {2}0 finished {2}150 killed/)
+    // However fast it went, how it ended is shown.
+    expect(text).toMatch(/16 tokens deep {2}0 live {2}25 finished {2}175 killed.*\n.*\n$/)
+  })
+
+  it('draws nothing on a build server, and says how far it is', async () => {
+    const { err } = await winnow(['run', 'hi', '-n', '8', '--checkpoints', '4'], { tty: true, env: { CI: 'true' } })
+    expect(err).toBe('4 tokens deep: 4 of 8 live, 4 killed now\n')
+  })
+
+  it('computes with a thread a core at most, and says so once', async () => {
+    const cores = availableParallelism()
+    const { out, err } = await winnow(['run', 'hi', '-n', '2', '--threads', '512', '--json'])
+    expect(err.match(/threads/g)).toHaveLength(1)
+    expect(err).toContain(`Using ${cores} of the 512 threads asked for: one a core.\n`)
+    expect(JSON.parse(out).options.threads).toBe(cores)
   })
 
   it('colours where that is wanted', async () => {
@@ -157,7 +190,14 @@ describe('bad input to the command line', () => {
     [['run', 'x', '--max-tokens', '0'], 2, 'for maxTokens but received 0'],
     [['run', 'x', '--seed', '-1'], 2, 'Expected a whole number from 0 to 2^64-1 for --seed but received "-1"'],
     [['run', 'x', '--gpu', 'rocm'], 2, 'for gpu but received "rocm"'],
-    [['run', 'x', '--deadline', '0'], 2, 'for deadlineMs but received 0'],
+    [
+      ['run', 'x', '--deadline', '0'],
+      2,
+      'Expected a number of seconds above 0 and at most 2000000 for --deadline but received "0"'
+    ],
+    [['run', 'x', '--deadline', 'soon'], 2, 'for --deadline but received "soon"'],
+    [['run', 'x', '--checkpoints', 'every:8:9'], 2, 'for checkpoints but received "every:8:9"'],
+    [['run', 'x', '--threads', '513'], 2, 'Expected a whole number from 0 to 512 for threads but received 513'],
     [['run', ''], 2, 'Expected text for the prompt but received ""'],
     [['run', 'x'.repeat(2000)], 1, 'Expected at most 1023 tokens for the prompt'],
     [['bench', '--prompts', '/nowhere/p.jsonl'], 1, '/nowhere/p.jsonl, which does not exist'],
@@ -225,6 +265,44 @@ describe('settings', () => {
     } finally {
       vi.unstubAllEnvs()
     }
+  })
+
+  it.each([
+    ['1', true],
+    ['TRUE', true],
+    ['0', false],
+    ['false', false]
+  ])('of a flag without a value are on or off in the environment: %s is %s', async (text, on) => {
+    vi.stubEnv('WINNOW_RAW', text)
+    vi.stubEnv('WINNOW_NO_DETERMINISTIC', text)
+    try {
+      expect(await options([], { cwd: folder })).toMatchObject({ raw: on })
+      const { out } = await winnow(['bench', '--prompts', problems, '-n', '2', '--json', '--quiet'])
+      expect(JSON.parse(out).options).toMatchObject({ raw: on, deterministic: !on })
+      expect((await winnow(['run', 'hi', '--json', '--raw'])).out).toContain('"raw":true')
+    } finally {
+      vi.unstubAllEnvs()
+    }
+  })
+
+  it('of a flag without a value are refused in the environment as anything else', async () => {
+    vi.stubEnv('WINNOW_RAW', 'maybe')
+    try {
+      const { code, err } = await winnow(['run', 'hi'])
+      expect(err).toContain('Expected true, false, 1 or 0 for WINNOW_RAW but received "maybe"')
+      expect(code).toBe(2)
+    } finally {
+      vi.unstubAllEnvs()
+    }
+  })
+
+  it('in a project file that cannot be read keep neither help nor doctor from working', async () => {
+    const cwd = await mkdtemp(join(folder, 'broken-'))
+    await writeFile(join(cwd, 'winnow.config.json'), '{"alpa":')
+    for (const argv of [['--help'], ['run', '--help'], ['--version'], ['doctor', '--gpu', 'cpu']]) {
+      expect(await winnow(argv, { cwd })).toMatchObject({ code: 0, err: '' })
+    }
+    expect(await winnow(['run', 'hi'], { cwd })).toMatchObject({ code: 2, out: '' })
   })
 
   it.each([
@@ -299,12 +377,33 @@ describe('winnow bench', () => {
   it.each([
     ['text', /^policy +n +prompts/],
     ['md', /^\| policy +\| +n \|/],
-    ['csv', /^policy,n,prompts,accuracy/],
-    ['jsonl', /^\{"policy":"best-of-n","n":"8"/]
+    ['csv', /^policy,n,prompts,accuracy,accuracyLow,accuracyHigh,.*\nbest-of-n,8,3,1,1,1,/],
+    ['jsonl', /^\{"policy":"best-of-n","n":8,"prompts":3,"accuracy":\{"mean":1,"low":1,"high":1\}/]
   ])('prints its table as %s', async (style, start) => {
     const { out } = await winnow([...base(), '--output', style])
     expect(out).toMatch(start)
     expect(out).toContain('spec-reject')
+  })
+
+  it('prints as jsonl what --json says of each policy, and leaves out of csv what is not known', async () => {
+    const plain = [...base(), '--prompts', problems]
+    const lines = (await winnow([...plain, '--output', 'jsonl'])).out.trimEnd().split('\n')
+    const { policies: said } = JSON.parse((await winnow([...plain, '--json'])).out)
+    const keys = (value: object) => Object.keys(value).sort()
+    expect(lines.map((line) => keys(JSON.parse(line)))).toEqual(said.map(keys))
+    const { out } = await winnow([
+      'bench',
+      '--prompts',
+      problems,
+      '-n',
+      '2',
+      '--policies',
+      'spec-reject',
+      '--output=csv'
+    ])
+    const [columns, cells] = out.split('\n').map((line) => line.split(','))
+    expect(cells?.[columns?.indexOf('survival') ?? -1]).toBe('')
+    expect(Number(cells?.[columns?.indexOf('generatedTokens') ?? -1])).toBeGreaterThan(0)
   })
 
   it('keeps every finished row when it is interrupted, and goes on from there', async () => {
@@ -333,14 +432,33 @@ describe('winnow bench', () => {
     expect(JSON.parse(out).prompts.complete).toBe(3)
   })
 
+  it('measures again in the same file what an arm of that name meant otherwise before', async () => {
+    const file = join(folder, 'renamed.jsonl')
+    const run = async (...more: string[]) => {
+      const argv = ['bench', '--prompts', problems, '-n', '8', '--checkpoints', '4', '--quiet', '--out', file]
+      const { out } = await winnow([...argv, '--json', ...more])
+      const [, ...lines] = (await readFile(file, 'utf8')).trimEnd().split('\n')
+      const { policies } = JSON.parse(out)
+      const tokens = policies.find(({ policy }: { policy: string }) => policy.startsWith('spec-reject')).generatedTokens
+      return { rows: lines.length, tokens: tokens.mean as number }
+    }
+    const alone = await run('--policies', 'spec-reject')
+    expect(alone.rows).toBe(3)
+    // The reference comes later, then the default alpha changes.
+    const compared = await run('--policies', 'best-of-n,spec-reject')
+    expect(compared).toEqual({ rows: 9, tokens: alone.tokens })
+    const harsher = await run('--policies', 'best-of-n,spec-reject', '--alpha', '0.75')
+    expect(harsher.rows).toBe(12)
+    expect(harsher.tokens).toBeLessThan(alone.tokens)
+    expect(await run('--policies', 'best-of-n,spec-reject', '--alpha', '0.75')).toEqual({ ...harsher, rows: 12 })
+  })
+
   it('refuses to mix rows of other conditions', async () => {
     const file = join(folder, 'mixed.jsonl')
     await winnow([...base(), '--out', file])
     const { code, err } = await winnow([...base(), '--out', file, '--seed', '9'])
     expect(code).toBe(2)
-    expect(err).toContain(`received ${file}, written under another seed`)
-    const { code: foreign } = await winnow([...base(), '--out', problems])
-    expect(foreign).toBe(2)
+    expect(err).toContain(`received ${file}, which differs in seed\n`)
   })
 
   it('exits with 3 when some prompts failed, and measures the others', async () => {

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 import head as heads
+from collected import QUARTERS, load
 from confidence import NAMES
-from sample import QUARTERS
 from train_head import COMPARISONS, table
 
 LABELS = [f"{round(q * 100)}%" for q in QUARTERS]
@@ -86,14 +86,14 @@ def best_of(scores, right, counts=(1, 2, 4, 8, 16, 32, 64)):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--validation", type=Path, default=Path("tools/build/validation.pt"))
-    parser.add_argument("--heldout", type=Path, default=Path("tools/build/heldout.pt"))
+    parser.add_argument("--validation", type=Path, nargs="+", default=[Path("tools/build/validation")])
+    parser.add_argument("--heldout", type=Path, nargs="+", default=[Path("tools/build/heldout")])
     parser.add_argument("--comparisons", type=Path, default=Path("tools/build/comparisons.pt"))
     parser.add_argument("--head", type=Path, default=Path("models/winnow-arith.head.gguf"))
     parser.add_argument("--out", type=Path, default=Path("models/metrics.json"))
     args = parser.parse_args()
     torch.set_num_threads(2)
-    validation, heldout = torch.load(args.validation), torch.load(args.heldout)
+    validation, heldout = load(args.validation), load(args.heldout)
     right = heldout["right"]
     head, _ = heads.read(args.head)
     with torch.no_grad():

@@ -14,16 +14,17 @@ import tokenizer as words
 from model import load
 
 NAME = "winnow-arith"
+ABOUT = "Writes solutions to arithmetic word problems, with a careless pupil's mistakes"
 
 
-def add_vocabulary(writer, tokenizer):
+def add_vocabulary(writer, tokenizer, special, split, template):
     size = tokenizer.get_vocab_size()
     tokens = [tokenizer.id_to_token(i) for i in range(size)]
-    kinds = [gguf.TokenType.CONTROL if i < len(words.SPECIAL) else gguf.TokenType.NORMAL for i in range(size)]
+    kinds = [gguf.TokenType.CONTROL if i < len(special) else gguf.TokenType.NORMAL for i in range(size)]
     kinds[words.UNKNOWN] = gguf.TokenType.UNKNOWN
     merges = [m if isinstance(m, str) else " ".join(m) for m in json.loads(tokenizer.to_str())["model"]["merges"]]
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2")
+    writer.add_tokenizer_pre(split)
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     writer.add_token_merges(merges)
@@ -34,14 +35,15 @@ def add_vocabulary(writer, tokenizer):
     writer.add_add_bos_token(True)
     writer.add_add_eos_token(False)
     writer.add_add_space_prefix(False)
-    writer.add_chat_template(words.CHAT_TEMPLATE)
+    writer.add_chat_template(template)
 
 
-def export(model, tokenizer, path):
+def export(model, tokenizer, path, name=NAME, about=ABOUT, special=words.SPECIAL, split="qwen2", template=words.CHAT_TEMPLATE):
+    """`special`: the control tokens, first in the vocabulary; `split`: llama.cpp's name of the pre-tokenizer."""
     c = model.config
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name(NAME)
-    writer.add_description("Writes solutions to arithmetic word problems, with a careless pupil's mistakes")
+    writer.add_name(name)
+    writer.add_description(about)
     writer.add_license("MIT")
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
     writer.add_vocab_size(c.vocab)
@@ -56,7 +58,7 @@ def export(model, tokenizer, path):
     writer.add_rope_dimension_count(c.head_size)
     writer.add_rope_freq_base(c.rope_base)
     writer.add_layer_norm_rms_eps(c.eps)
-    add_vocabulary(writer, tokenizer)
+    add_vocabulary(writer, tokenizer, special, split, template)
 
     def put(name, tensor):
         array = tensor.detach().numpy()

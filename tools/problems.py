@@ -297,11 +297,16 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("bench/problems"))
     parser.add_argument("--heldout", type=int, default=600)
     parser.add_argument("--validation", type=int, default=200)
+    parser.add_argument("--train", type=int, default=0, help="write this many training problems (3 to 12 events) and nothing else")
+    parser.add_argument("--seed", type=int, default=103, help="of --train")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    for split, count, seed in (("heldout", args.heldout, 101), ("validation", args.validation, 102)):
+    files = (("heldout", args.heldout, 101, STEP_WEIGHTS), ("validation", args.validation, 102, STEP_WEIGHTS))
+    if args.train:
+        files = (("train", args.train, args.seed, {n: 1 for n in range(3, 13)}),)
+    for split, count, seed, weights in files:
         with open(args.out / f"{split}.jsonl", "w") as file:
-            for problem in problem_set(split, count, seed, STEP_WEIGHTS):
+            for problem in problem_set(split, count, seed, weights):
                 file.write(json.dumps({"prompt": problem.text, "answer": str(problem.answer)}) + "\n")
 
 

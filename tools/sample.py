@@ -1,29 +1,12 @@
-"""Draws many solutions to each problem at temperature 1 and keeps what the head is fitted on.
+"""Decodes branches of a few prompts with PyTorch: the second opinion that models/fixture.json is made of."""
 
-    python tools/sample.py --split train --problems 600 --samples 32 --seed 11 --out tools/build/train.pt
-    python tools/sample.py --file bench/problems/validation.jsonl --samples 32 --seed 12 --out tools/build/validation.pt
-    python tools/sample.py --file bench/problems/heldout.jsonl --samples 64 --seed 13 --out tools/build/heldout.pt
-
-For every solution: whether it is right, its length, and at some positions the final-norm state and the confidence features.
-Positions are the ends of the four quarters of the answer (the last one is the last token before EOS) and, with --spread N, N
-random ones in each quarter.
-"""
-
-import argparse
 import json
-import random
-import time
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-import problems
 import tokenizer as words
-from confidence import features
-from model import load, rotate
-
-QUARTERS = (0.25, 0.5, 0.75, 1.0)
+from model import rotate
 
 
 class Decoder:
@@ -106,76 +89,5 @@ def sample(model, prompts, samples, random_source, longest=420, greedy=False):
     return (torch.stack(tokens, 1), lengths, torch.stack(logprobs, 1), torch.stack(entropies, 1), torch.stack(states, 1), ~alive)
 
 
-def positions(lengths, spread, random_source):
-    """Token counts at which to look: the quarters' ends, then `spread` random ones inside each quarter."""
-    ends = torch.stack([(lengths * q).ceil().long() for q in QUARTERS], 1)
-    if not spread:
-        return ends
-    begins = torch.cat((torch.zeros(len(ends), 1, dtype=torch.long), ends[:, :-1]), 1)
-    share = torch.rand(len(ends), 4, spread, generator=random_source)
-    inside = begins[..., None] + 1 + (share * (ends - begins)[..., None]).long()
-    return torch.cat((ends, torch.minimum(inside, ends[..., None]).flatten(1)), 1)
-
-
-def gather(model, tokenizer, tasks, samples, spread, seed, rows_at_once=1024, log=print):
-    """`tasks`: (text, answer).  Everything is returned per problem and sample."""
-    random_source = torch.Generator().manual_seed(seed)
-    encoded = [words.prompt_ids(tokenizer, text) for text, _ in tasks]
-    # Problems of like length finish together; the order is restored at the end.
-    order = sorted(range(len(tasks)), key=lambda i: tasks[i][0].count(" In "))
-    results, begun, done = {}, time.time(), 0
-    per_group = max(1, rows_at_once // samples)
-    for group in (order[i:i + per_group] for i in range(0, len(order), per_group)):
-        tokens, lengths, logprobs, entropies, states, ended = sample(model, [encoded[i] for i in group], samples, random_source)
-        at = positions(lengths, spread, random_source)
-        confidence = features(logprobs, entropies)
-        rows = torch.arange(len(lengths))[:, None]
-        texts = tokenizer.decode_batch([row[:n].tolist() for row, n in zip(tokens, lengths)])
-        right = torch.tensor([problems.is_right(text, tasks[group[j // samples]][1]) for j, text in enumerate(texts)]) & ended
-        packed = dict(right=right, lengths=lengths, at=at, states=states[rows, at - 1], features=confidence[rows, at - 1])
-        for j, i in enumerate(group):
-            part = slice(j * samples, (j + 1) * samples)
-            results[i] = {name: value[part].clone() for name, value in packed.items()} | {"example": texts[j * samples]}
-        done += int(lengths.sum())
-        log(f"{len(results)} problems, {done} tokens in {time.time() - begun:.0f} s", flush=True)
-    return {name: torch.stack([results[i][name] for i in range(len(tasks))]) for name in packed} | \
-        {"events": torch.tensor([text.count(" In ") for text, _ in tasks]), "examples": [results[i]["example"] for i in range(len(tasks))], "tokens": done}
-
-
 def read_tasks(path):
     return [(task["prompt"], task["answer"]) for task in map(json.loads, open(path))]
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, default=Path("tools/build/generator.pt"))
-    parser.add_argument("--tokenizer", type=Path, default=Path("tools/build/tokenizer.json"))
-    parser.add_argument("--file", type=Path, help="problems to solve; without it, fresh ones of --split are drawn")
-    parser.add_argument("--split", default="train")
-    parser.add_argument("--problems", type=int, default=600)
-    parser.add_argument("--samples", type=int, default=32)
-    parser.add_argument("--spread", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=11)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    if args.file:
-        tasks = read_tasks(args.file)[:args.problems]
-    else:
-        rng = random.Random(args.seed)
-        chosen = problems.problem_set(args.split, args.problems, rng.random(), problems.STEP_WEIGHTS)
-        tasks = [(p.text, str(p.answer)) for p in chosen]
-    found = gather(load(args.checkpoint), words.load(args.tokenizer), tasks, args.samples, args.spread, args.seed)
-    torch.save(found, args.out)
-    rate = found["right"].float().mean(1)
-    print(f"right: mean {rate.mean():.3f}  p10 {rate.quantile(0.1):.3f}  p90 {rate.quantile(0.9):.3f}  "
-          f"any {(rate > 0).float().mean():.3f}  tokens per solution {found['lengths'].float().mean():.0f}")
-    for events in found["events"].unique().tolist():
-        some = rate[found["events"] == events]
-        print(f"  {events} events: {len(some)} problems, right {some.mean():.3f}, any {(some > 0).float().mean():.3f}")
-    print(found["examples"][0])
-
-
-if __name__ == "__main__":
-    main()

@@ -12,10 +12,7 @@ Data are drawn afresh for every step.  A run that was cut short goes on from its
 import argparse
 import contextlib
 import math
-import queue
 import random
-import re
-import threading
 import time
 from pathlib import Path
 
@@ -24,26 +21,13 @@ import torch.nn.functional as F
 
 import problems
 import tokenizer as words
+from batches import grouped, prefetch
+from equations import results
 from model import Config, Generator, Judge
+from muon import Muon
 
 POOL = 768  # solutions drawn together and sorted by length, so that a batch needs little padding
 VERDICT_WEIGHTS = torch.tensor([1.0, 3.0, 0.5])  # mistake so far, mistake in this sentence, final answer
-
-
-EQUATION = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")
-OPERATIONS = {sign: problems.APPLY[name] for name, sign in problems.SIGNS.items()}
-
-
-def results(text, spans):
-    """For each equation: (offset of "=", end of what speaks of it, its right result)."""
-    found = list(EQUATION.finditer(text))
-    ends = [end for _, end, _ in spans]
-    for this, following in zip(found, found[1:] + [None]):
-        equals = this.end(3) + 1
-        end = min(e for e in ends if e > equals)
-        if following:
-            end = min(end, following.start())
-        yield equals, end, OPERATIONS[this[2]](int(this[1]), int(this[3])) % 1000
 
 
 def encode(tokenizer, problem, solution):
@@ -52,7 +36,7 @@ def encode(tokenizer, problem, solution):
     prompt = words.prompt_ids(tokenizer, problem.text)
     encoding = tokenizer.encode(text, add_special_tokens=False)
     labels, end, sentence, erred = [], 0, 0, False
-    equations = list(results(text, spans))
+    equations = list(results(text, [stop for _, stop, _ in spans]))
     for token in encoding.tokens:
         end += len(token)  # byte-level tokens of plain ASCII: one character per byte
         while end > spans[sentence][1]:
@@ -77,17 +61,7 @@ def pools(tokenizer, seed, limit, carelessness, longest):
                 continue
             solution = problems.solve(problem, rng, carelessness)
             batch.append((*encode(tokenizer, problem, solution), solution[2] == problem.answer))
-        batch.sort(key=lambda sample: len(sample[0]))
-        groups, group = [], []
-        for sample in batch:
-            if group and (len(group) + 1) * len(sample[0]) > limit:
-                groups.append(group)
-                group = []
-            group.append(sample)
-        if len(group) * len(group[-1][0]) > limit // 2:  # the rest of a pool is often too small to be a step
-            groups.append(group)
-        rng.shuffle(groups)
-        yield from (collate(group) for group in groups)
+        yield from map(collate, grouped(batch, limit, rng))
 
 
 def collate(group):
@@ -107,48 +81,6 @@ def collate(group):
         expected[row, prompt:stop] = torch.tensor([label[2] for label in labels])
         truth[row, prompt:stop, 2] = float(right)
     return ids, targets, judged, truth, expected
-
-
-def prefetch(iterator, depth=24):
-    box = queue.Queue(depth)
-
-    def fill():
-        for item in iterator:
-            box.put(item)
-
-    threading.Thread(target=fill, daemon=True).start()
-    while True:
-        yield box.get()
-
-
-class Muon:
-    """Momentum, orthogonalised by Newton-Schulz iterations: for the matrices inside the layers."""
-
-    def __init__(self, parameters, momentum=0.95):
-        self.groups = {}
-        for p in parameters:
-            self.groups.setdefault(tuple(p.shape), []).append(p)
-        self.momentum = momentum
-        self.state = {shape: torch.zeros(len(ps), *shape) for shape, ps in self.groups.items()}
-
-    @torch.no_grad()
-    def step(self, rate, decay):
-        for shape, ps in self.groups.items():
-            grad = torch.stack([p.grad for p in ps])
-            buffer = self.state[shape].lerp_(grad, 1 - self.momentum)
-            x = grad.lerp(buffer, self.momentum).bfloat16()
-            tall = shape[0] > shape[1]
-            if tall:
-                x = x.mT
-            x = x / (x.float().norm(dim=(1, 2), keepdim=True) + 1e-7).bfloat16()
-            for _ in range(5):
-                gram = x @ x.mT
-                x = 3.4445 * x + (-4.7750 * gram + 2.0315 * (gram @ gram)) @ x
-            if tall:
-                x = x.mT
-            x = x.float() * (rate * 0.2 * max(shape) ** 0.5)
-            for p, update in zip(ps, x):
-                p.mul_(1 - rate * decay).sub_(update)
 
 
 def losses(model, judge, batch, autocast):

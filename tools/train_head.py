@@ -1,6 +1,6 @@
 """Fits the reward head on sampled solutions and writes it as models/winnow-arith.head.gguf.
 
-    python tools/train_head.py --train tools/build/train.pt --validation tools/build/validation.pt
+    python tools/train_head.py --train tools/build/train --validation tools/build/validation
 
 The loss is cross-entropy on whether the finished answer is right, for calibration, plus a ranking loss between the solutions of
 one problem, for choosing among them.  Cross-entropy alone spends the head's effort on telling easy problems from hard ones.
@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 import head as heads
+from collected import load
 from confidence import NAMES
 
 COMPARISONS = (("linear head", "both", 0), ("features-only head", "features", 128), ("state-only head", "state", 128))
@@ -72,8 +73,8 @@ def fit(train, validation, part="both", hidden=128, epochs=50, rate=3e-3, decay=
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", type=Path, default=Path("tools/build/train.pt"))
-    parser.add_argument("--validation", type=Path, default=Path("tools/build/validation.pt"))
+    parser.add_argument("--train", type=Path, nargs="+", default=[Path("tools/build/train")], help="collections of tools/collect.mjs")
+    parser.add_argument("--validation", type=Path, nargs="+", default=[Path("tools/build/validation")])
     parser.add_argument("--model", type=Path, default=Path("models/winnow-arith.gguf"))
     parser.add_argument("--out", type=Path, default=Path("models/winnow-arith.head.gguf"))
     parser.add_argument("--comparisons", type=Path, default=Path("tools/build/comparisons.pt"),
@@ -83,7 +84,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    train, validation = torch.load(args.train), torch.load(args.validation)
+    train, validation = load(args.train), load(args.validation)
     width = train["states"].shape[-1]
     head = fit(train, validation, hidden=args.hidden, epochs=args.epochs)
     heads.write(head.fold(width), width, args.out, "winnow-arith", args.model)

@@ -17,7 +17,9 @@
 #include "backend.h"
 #include "confidence.h"
 #include "convert.h"
+#include "fit_wrap.h"
 #include "head_wrap.h"
+#include "mirror_wrap.h"
 #include "model_wrap.h"
 #include "pool_wrap.h"
 #include "promise_worker.h"
@@ -118,6 +120,7 @@ Napi::Object start_addon(Napi::Env env, Napi::Object exports) {
   data->model_class = ModelWrap::define(env);
   data->head_class = HeadWrap::define(env);
   data->pool_class = PoolWrap::define(env);
+  data->mirror_class = MirrorWrap::define(env);
 
   exports["addonVersion"] = Napi::String::New(env, WINNOW_VERSION);
   exports["compiledLlamaVersion"] = Napi::String::New(env, compiled_llama_version());
@@ -132,6 +135,8 @@ Napi::Object start_addon(Napi::Env env, Napi::Object exports) {
   exports["loadModel"] = Napi::Function::New(env, ModelWrap::load, "loadModel");
   exports["loadHead"] = Napi::Function::New(env, HeadWrap::load, "loadHead");
   exports["createPool"] = Napi::Function::New(env, PoolWrap::create, "createPool");
+  exports["createMirror"] = Napi::Function::New(env, MirrorWrap::create, "createMirror");
+  exports["fitHead"] = Napi::Function::New(env, fit_head_wrapped, "fitHead");
   exports["writeRandomModel"] = Napi::Function::New(env, make_random_model, "writeRandomModel");
   return exports;
 }

@@ -28,6 +28,18 @@ Napi::Array array(const Napi::Object& from, const char* key) {
   return value.As<Napi::Array>();
 }
 
+// What a pool and a mirror have in common.
+PoolParams streams_params(const Napi::Object& from) {
+  PoolParams params;
+  params.streams = integer(from, "streams");
+  params.cells_per_stream = integer(from, "cellsPerStream");
+  params.threads = integer(from, "threads");
+  params.batch = integer(from, "batch");
+  params.kv_type = text(from, "kvType");
+  params.flash_attention = text(from, "flashAttention");
+  return params;
+}
+
 template <typename Array, typename Element>
 Array copy_out(Napi::Env env, const std::vector<Element>& values) {
   Array out = Array::New(env, values.size());
@@ -97,6 +109,14 @@ std::vector<std::int32_t> to_int32s(const Napi::Value& value, const char* name) 
   return {array.Data(), array.Data() + array.ElementLength()};
 }
 
+std::vector<std::uint8_t> to_bytes(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+    throw unexpected(value, "a Uint8Array", name);
+  const Napi::Uint8Array array = value.As<Napi::Uint8Array>();
+  if (array.ElementLength() == 0) return {};
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
+
 Napi::Float32Array to_float32s(const Napi::Value& value, const char* name) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
     throw unexpected(value, "a Float32Array", name);
@@ -121,18 +141,26 @@ ModelParams to_model_params(const Napi::Value& value) {
   return params;
 }
 
+PoolParams to_mirror_params(const Napi::Value& value) { return streams_params(to_object(value, "the mirror options")); }
+
 PoolParams to_pool_params(const Napi::Value& value) {
   const Napi::Object from = to_object(value, "the pool options");
-  PoolParams params;
-  params.streams = integer(from, "streams");
-  params.cells_per_stream = integer(from, "cellsPerStream");
-  params.threads = integer(from, "threads");
-  params.batch = integer(from, "batch");
-  params.kv_type = text(from, "kvType");
-  params.flash_attention = text(from, "flashAttention");
+  PoolParams params = streams_params(from);
   params.states = flag(from, "states");
   params.deterministic = flag(from, "deterministic");
   return params;
+}
+
+MirrorRequest to_mirror_request(const Napi::Value& value) {
+  const Napi::Object from = to_object(value, "the request");
+  MirrorRequest request;
+  request.ids = to_int32s(from.Get("ids"), "ids");
+  request.keep = to_int32s(from.Get("keep"), "keep");
+  request.tokens = to_int32s(from.Get("tokens"), "tokens");
+  request.offsets = to_int32s(from.Get("offsets"), "offsets");
+  request.marks = to_bytes(from.Get("marks"), "marks");
+  request.suffix = to_int32s(from.Get("suffix"), "suffix");
+  return request;
 }
 
 ForkParams to_fork_params(const Napi::Value& value) {
@@ -246,6 +274,17 @@ Napi::Value from_advance(Napi::Env env, const Advance& advance) {
   to["decoded"] = static_cast<double>(advance.decoded);
   to["decodeSeconds"] = advance.decode_seconds;
   to["sampleSeconds"] = advance.sample_seconds;
+  return to;
+}
+
+Napi::Value from_mirror_scores(Napi::Env env, const MirrorScores& scores) {
+  Napi::Object to = Napi::Object::New(env);
+  to["reason"] = reason_text(scores.reason);
+  to["scores"] = from_floats(env, scores.scores);
+  to["marked"] = from_floats(env, scores.marked);
+  to["decoded"] = static_cast<double>(scores.cost.decoded);
+  to["suffixDecoded"] = static_cast<double>(scores.cost.suffix_decoded);
+  to["seconds"] = scores.seconds;
   return to;
 }
 

@@ -4,6 +4,9 @@
 #include <ggml.h>
 #include <llama.h>
 
+#include "backend.h"
+#include "error.h"
+
 namespace winnow {
 namespace {
 
@@ -23,7 +26,13 @@ ComputeThreads::ComputeThreads(int count) {
   const New create = cpu_function<New>("ggml_threadpool_new");
   if (create == nullptr) return;
   ggml_threadpool_params params = ggml_threadpool_params_default(count);
-  pool_ = create(&params);
+  const AssertGuard guard;
+  try {
+    pool_ = create(&params);
+  } catch (const EngineError&) {
+    // Those that did start wait for work and are never joined.
+    throw EngineError("OUT_OF_MEMORY", "Expected " + std::to_string(count) + " compute threads but received fewer");
+  }
 }
 
 ComputeThreads::~ComputeThreads() {

@@ -10,7 +10,8 @@ namespace winnow {
 
 class ComputeThreads {
  public:
-  // `count` threads, the caller's among them. No effect where the CPU backend offers none.
+  // `count` threads, the caller's among them. No effect where the CPU backend offers none. Throws OUT_OF_MEMORY where
+  // the system has no more threads to give.
   explicit ComputeThreads(int count);
   ~ComputeThreads();
   ComputeThreads(const ComputeThreads&) = delete;

@@ -9,6 +9,7 @@
 
 #include "backend.h"
 #include "error.h"
+#include "remains.h"
 
 namespace winnow {
 namespace {
@@ -105,7 +106,7 @@ void Streams::FreeContext::operator()(llama_context* context) const { llama_free
 Streams::~Streams() = default;
 
 std::unique_ptr<Streams> Streams::open(std::shared_ptr<Model> model, const PoolParams& requested,
-                                       const std::atomic<bool>& abort) {
+                                       const std::atomic<bool>& abort, int outputs) {
   std::unique_ptr<Streams> streams(new Streams());
   const ModelFacts& facts = model->facts();
   const PoolParams params = resolve(requested, facts);
@@ -131,12 +132,15 @@ std::unique_ptr<Streams> Streams::open(std::shared_ptr<Model> model, const PoolP
   // One ubatch as large as the batch, so that a decode step is never split and every weight is read once.
   options.n_batch = static_cast<std::uint32_t>(std::max(streams->count_, params.batch));
   options.n_ubatch = options.n_batch;
-  options.n_outputs_max = static_cast<std::uint32_t>(streams->count_);
+  streams->outputs_max_ = std::clamp(outputs, streams->count_, static_cast<int>(options.n_batch));
+  options.n_outputs_max = static_cast<std::uint32_t>(streams->outputs_max_);
   options.n_threads = options.n_threads_batch = params.threads;
   options.pooling_type = LLAMA_POOLING_TYPE_NONE;
   options.flash_attn_type = flash_type(params.flash_attention);
   options.type_k = options.type_v = type;
   options.kv_unified = false;
+  // Of a sliding window's cells llama.cpp would else keep only the last; a mirror that cuts a branch needs the others.
+  options.swa_full = true;
   options.embeddings = params.states;
   options.abort_callback = on_interrupt;
   options.abort_callback_data = streams.get();
@@ -215,6 +219,9 @@ bool Streams::decode(int rows) {
     reason = "code " + std::to_string(code) + ". " + last_log();
   } catch (const EngineError&) {
     dead_ = true;
+    if (params_.threads > 1) {
+      keep_forever({model_, std::shared_ptr<void>(std::move(threads_)), std::shared_ptr<void>(std::move(context_))});
+    }
     throw;
   } catch (const std::exception& error) {
     reason = error.what();
@@ -254,6 +261,14 @@ void Streams::clear() {
 void Streams::free_cells(int stream) {
   const AssertGuard guard;
   llama_memory_seq_rm(memory_, stream, -1, -1);
+}
+
+void Streams::cut(int stream, int length) {
+  const AssertGuard guard;
+  if (llama_memory_seq_rm(memory_, stream, length, -1)) return;
+  dead_ = true;
+  throw EngineError("MODEL_UNSUPPORTED", "Expected a cache whose last tokens can be removed but received that of '" +
+                                             model_->facts().architecture + "'");
 }
 
 void Streams::copy(int from, int to) {

@@ -22,9 +22,10 @@ class Streams {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `abort` outlives the streams. Throws what Pool::create says.
+  // `abort` outlives the streams. `outputs`: most rows of one decode that may come with states, if more than one for
+  // each stream; llama.cpp reserves a row of logits for each. Throws what Pool::create says.
   static std::unique_ptr<Streams> open(std::shared_ptr<Model> model, const PoolParams& requested,
-                                       const std::atomic<bool>& abort);
+                                       const std::atomic<bool>& abort, int outputs = 0);
   ~Streams();
   Streams(const Streams&) = delete;
   Streams& operator=(const Streams&) = delete;
@@ -35,6 +36,8 @@ class Streams {
   int least_rows() const { return least_rows_; }        // fewest rows of a decode step
   int limit() const { return limit_; }                  // tokens a branch may hold
   int prompt_rows() const { return prompt_rows_; }      // most prompt tokens of one decode
+  int most_rows() const { return static_cast<int>(tokens_.size()); }  // of one decode
+  int most_outputs() const { return outputs_max_; }                   // of one decode with states
   std::uint64_t bytes() const { return bytes_; }
 
   void set_row(int row, Token token, int position, int stream, bool output);
@@ -52,12 +55,16 @@ class Streams {
   void clear();  // copies that llama.cpp still has to make then go into cells
                  // that are empty
   void free_cells(int stream);
+  // Keeps the first `length` cells of a stream. Throws MODEL_UNSUPPORTED, and ends these streams, where the model's
+  // cache cannot give up its end.
+  void cut(int stream, int length);
   void copy(int from, int to);  // the whole stream; llama.cpp does it at the next decode, in the order of the calls
   int first(int stream) const;  // llama.cpp's own positions; -1 for an empty stream
   int last(int stream) const;
 
   // While armed, a decode on the CPU stops between two nodes of its graph once the abort flag is set or the
-  // deadline has passed. Only for the prompt: a decode step cut short could not be told from one not begun.
+  // deadline has passed. Only where the tokens are given (a prompt, a mirror), and what a cut decode left behind is
+  // removed: a sampled step cut short could not be told from one not begun.
   void arm(Clock::time_point deadline);
   void disarm();
   bool due() const;
@@ -76,6 +83,7 @@ class Streams {
   int least_rows_ = 1;
   int limit_ = 0;
   int prompt_rows_ = 0;
+  int outputs_max_ = 0;
   std::uint64_t bytes_ = 0;
   bool dead_ = false;
 

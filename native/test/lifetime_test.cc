@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -120,6 +122,24 @@ TEST(Lifetime, NeverUsesAPoolAgainAfterANativeFailure) {
   }
   const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(2));
   EXPECT_EQ(pool->prefill({1, 2, 3}).tokens, 3) << "the model serves other pools";
+}
+
+// In a process of its own: the compute threads that are left behind spin until it ends.
+TEST(LifetimeDeathTest, ClosesAPoolWhoseComputeThreadsWaitForOneThatFailed) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const auto close = [] {
+    alarm(30);  // a close that waits for ever ends by this signal
+    PoolParams params = pool_of(2);
+    params.threads = 2;
+    std::unique_ptr<Pool> pool = Pool::create(small(), params);
+    pool->prefill({1, 2, 3});
+    pool->fork(fork_of(2));
+    arm_fault("graph");
+    const std::string code = code_of([&] { pool->advance(1); });
+    pool.reset();
+    std::exit(code == "NATIVE_ASSERT" ? 0 : 1);
+  };
+  EXPECT_EXIT(close(), testing::ExitedWithCode(0), "");
 }
 
 TEST(Workers, CallEveryIndexOnceAndAreUsedAgain) {

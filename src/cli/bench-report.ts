@@ -2,8 +2,36 @@ import type { Interval } from '../statistics.js'
 import type { PolicySummary } from '../summary.js'
 import { drawTable, type TableStyle } from './table.js'
 
-/** One line for each policy: means per prompt with their 95% intervals. */
-export function benchTable(summaries: readonly PolicySummary[], style: TableStyle): string {
+export type BenchStyle = 'text' | 'md' | 'csv' | 'jsonl'
+export const benchStyles: readonly string[] = ['text', 'md', 'csv', 'jsonl'] satisfies BenchStyle[]
+
+/**
+ * Means per prompt with their 95% intervals, a line for each policy. `text` and `md` are for people; `csv` has plain
+ * numbers, the ends of an interval in columns of their own; `jsonl` has what `--json` says of the policy.
+ */
+export function benchReport(summaries: readonly PolicySummary[], style: BenchStyle): string {
+  if (style === 'jsonl') return summaries.map((summary) => JSON.stringify(summary)).join('\n')
+  return style === 'csv' ? numbers(summaries) : forPeople(summaries, style)
+}
+
+const means = ['accuracy', 'meanScore', 'generatedTokens', 'wallSeconds', 'survival', 'regret'] as const
+
+function numbers(summaries: readonly PolicySummary[]): string {
+  const columns = ['policy', 'n', 'prompts', ...means.flatMap((key) => [key, `${key}Low`, `${key}High`]), 'peakCells']
+  const cells = (interval: Interval | null) => [interval?.mean, interval?.low, interval?.high]
+  const rows = summaries.map((summary) => {
+    const { policy, n, prompts, peakCells } = summary
+    return [policy, n, prompts, ...means.flatMap((key) => cells(summary[key])), peakCells]
+  })
+  // An empty cell is a number that is not known.
+  return drawTable(
+    columns,
+    rows.map((row) => row.map((cell) => (Number.isNaN(cell) ? '' : String(cell ?? '')))),
+    'csv'
+  )
+}
+
+function forPeople(summaries: readonly PolicySummary[], style: TableStyle): string {
   const columns = [
     'policy',
     'n',
@@ -32,7 +60,7 @@ export function benchTable(summaries: readonly PolicySummary[], style: TableStyl
 }
 
 function withInterval(interval: Interval | null, text: (value: number) => string): string {
-  if (interval === null) return '-'
+  if (interval === null || Number.isNaN(interval.mean)) return '-'
   return `${text(interval.mean)} [${text(interval.low)}, ${text(interval.high)}]`
 }
 

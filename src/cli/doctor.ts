@@ -2,8 +2,9 @@ import { Command, Option } from 'commander'
 import { type Examination, examine } from '../doctor.js'
 import type { Gpu } from '../libraries.js'
 import { exit } from './exit.js'
+import type { Terminal } from './terminal.js'
 
-export function doctorCommand(): Command {
+export function doctorCommand(terminal: Terminal, finish: (code: number) => void): Command {
   return new Command('doctor')
     .description('say what this machine has of what winnow needs, and decode a few tokens to prove it')
     .addOption(
@@ -15,9 +16,9 @@ export function doctorCommand(): Command {
     .option('--json', 'print the result as JSON (default: text)', false)
     .action(async ({ gpu, json }: { gpu: Gpu; json: boolean }) => {
       const examination = await examine(gpu)
-      process.stdout.write(json ? `${JSON.stringify(examination, null, 2)}\n` : text(examination))
-      for (const { problem, remedy } of examination.problems) process.stderr.write(`${problem}\n${remedy}\n`)
-      if (!examination.ok) process.exitCode = exit.environment
+      terminal.stdout.write(json ? `${JSON.stringify(examination, null, 2)}\n` : text(examination))
+      for (const { problem, remedy } of examination.problems) terminal.stderr.write(`${problem}\n${remedy}\n`)
+      if (!examination.ok) finish(exit.environment)
     })
 }
 

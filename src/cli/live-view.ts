@@ -1,79 +1,56 @@
 import type { Branch } from '../branch.js'
 import type { Progress } from '../options.js'
-import { type Terminal, wantsColor } from './terminal.js'
+import { drawFrame } from './frame.js'
+import { isWatched, type Terminal, wantsColor } from './terminal.js'
 
-/** What one frame shows. */
-export interface Frame {
-  readonly title: string
-  readonly branches: readonly Branch[]
-  readonly tokens: number
-  readonly seconds: number
-  /** Ids killed at the last checkpoint. */
-  readonly killed: ReadonlySet<number>
-  /** The end of the text of the branch that leads; empty before the first score. */
-  readonly leading: string
-}
+/** How long a frame stands at least, milliseconds. */
+const pause = 100
 
-const heights = [...'▁▂▃▄▅▆▇█']
-const colors = { high: 32, middle: 33, low: 31, dead: 90, dim: 2 } as const
-
-/**
- * One cell a branch, in rows of at most 64: a live one is a bar as high as its rank among the living and finished, a
- * finished one a disc, one killed at the last checkpoint a cross, one killed before a dot.
- */
-export function drawFrame(frame: Frame, columns: number, color: boolean): string[] {
-  const paint = (text: string, code: number) => (color ? `\u001b[${code}m${text}\u001b[0m` : text)
-  const ranks = ranksOf(frame.branches)
-  const cells = frame.branches.map((branch) => cell(branch, frame.killed, ranks, paint))
-  const width = Math.max(8, Math.min(64, columns - 2))
-  const rows = Array.from({ length: Math.ceil(cells.length / width) }, (_, row) =>
-    cells.slice(row * width, (row + 1) * width).join('')
-  )
-  const count = (state: string) => frame.branches.filter(({ status }) => status.state === state).length
-  const written = frame.branches.reduce((sum, branch) => sum + branch.length, 0)
-  const facts = [
-    `${frame.tokens} tokens deep`,
-    `${count('live')} live`,
-    `${count('finished')} finished`,
-    `${count('killed')} killed`,
-    `${written.toLocaleString('en')} written`,
-    `${frame.seconds.toFixed(1)} s`
-  ].join('  ')
-  const lines = [frame.title, ...rows.map((row) => ` ${row}`), ` ${facts}`, ` ${frame.leading}`]
-  return lines.map((line, i) =>
-    i > 0 && i <= rows.length ? line : paint(clip(line, columns - 1), i === 0 ? 1 : colors.dim)
-  )
-}
-
-/** Draws frames over each other on a terminal; elsewhere says a line every half minute. */
+/** Draws frames over each other where a person watches, ten a second at most; elsewhere says a line every half minute. */
 export class LiveView {
   readonly #terminal: Terminal
   readonly #title: string
   readonly #textOf: (tokens: Int32Array) => Promise<string>
   readonly #color: boolean
+  readonly #watched: boolean
   #height = 0
   #killed: ReadonlySet<number> = new Set()
   #leading = ''
   #spokeAt = Number.NEGATIVE_INFINITY
   #drewAt = Number.NEGATIVE_INFINITY
+  /** The checkpoint that came too soon after a frame for one of its own. */
+  #undrawn: Progress | null = null
 
   constructor(terminal: Terminal, title: string, textOf: (tokens: Int32Array) => Promise<string>) {
     this.#terminal = terminal
     this.#title = title
     this.#textOf = textOf
-    this.#color = wantsColor(terminal.env, terminal.stderr)
+    this.#color = wantsColor(terminal)
+    this.#watched = isWatched(terminal)
   }
 
   onProgress(progress: Progress): void {
-    if (!this.#terminal.stderr.isTTY || performance.now() - this.#drewAt < 100) return
-    this.#draw(progress)
+    if (this.#watched && this.#isTime()) this.#draw(progress)
   }
 
   onCheckpoint(progress: Progress): void {
-    this.#killed = new Set(progress.killed)
+    if (!this.#watched) {
+      this.#speak(progress)
+      return
+    }
+    this.#killed = new Set([...(this.#undrawn === null ? [] : this.#killed), ...progress.killed])
     this.#readLeader(progress.branches)
-    if (this.#terminal.stderr.isTTY) this.#draw(progress)
-    else this.#speak(progress)
+    if (this.#isTime()) this.#draw(progress)
+    else this.#undrawn = progress
+  }
+
+  /** Draws how it ended, if that has not been drawn. */
+  end(): void {
+    if (this.#undrawn !== null) this.#draw(this.#undrawn)
+  }
+
+  #isTime(): boolean {
+    return performance.now() - this.#drewAt >= pause
   }
 
   #draw({ branches, tokens, seconds }: Progress): void {
@@ -82,6 +59,7 @@ export class LiveView {
     const lines = drawFrame(frame, stderr.columns, this.#color)
     stderr.write(`${this.#height > 0 ? `\u001b[${this.#height}A\u001b[J` : ''}${lines.join('\n')}\n`)
     this.#height = lines.length
+    this.#undrawn = null
     this.#drewAt = performance.now()
   }
 
@@ -96,7 +74,7 @@ export class LiveView {
 
   #readLeader(branches: readonly Branch[]): void {
     const leader = leaderOf(branches)
-    if (leader === null || !this.#terminal.stderr.isTTY) return
+    if (leader === null) return
     this.#textOf(leader.tokens.slice(-64)).then(
       (text) => {
         this.#leading = `#${leader.id} leads: …${text.replace(/\s+/g, ' ').slice(-56)}`
@@ -114,31 +92,4 @@ function leaderOf(branches: readonly Branch[]): Branch | null {
     if (leader === null || branch.score > (leader.score as number)) leader = branch
   }
   return leader
-}
-
-/** id -> share of the scored, not killed branches that it scores above, 0..1. */
-function ranksOf(branches: readonly Branch[]): ReadonlyMap<number, number> {
-  const scored = branches.filter((branch) => branch.status.state !== 'killed' && branch.score !== null)
-  const sorted = scored.sort((a, b) => (a.score as number) - (b.score as number))
-  return new Map(sorted.map((branch, i) => [branch.id, sorted.length === 1 ? 1 : i / (sorted.length - 1)]))
-}
-
-function cell(
-  branch: Branch,
-  killed: ReadonlySet<number>,
-  ranks: ReadonlyMap<number, number>,
-  paint: (text: string, code: number) => string
-): string {
-  if (branch.status.state === 'killed') {
-    return killed.has(branch.id) ? paint('×', colors.low) : paint('·', colors.dead)
-  }
-  const rank = ranks.get(branch.id) ?? 0.5
-  const tone = rank > 2 / 3 ? colors.high : rank > 1 / 3 ? colors.middle : colors.low
-  const height = heights[Math.min(heights.length - 1, Math.floor(rank * heights.length))] as string
-  return paint(branch.status.state === 'finished' ? '●' : height, tone)
-}
-
-function clip(line: string, columns: number): string {
-  const letters = [...line]
-  return letters.length <= columns ? line : `${letters.slice(0, Math.max(1, columns - 1)).join('')}…`
 }

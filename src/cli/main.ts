@@ -6,11 +6,13 @@ import { open as openEngine } from '../engine.js'
 import { WinnowError } from '../errors.js'
 import { version } from '../version.js'
 import { benchCommand } from './bench.js'
+import { applyConfig } from './config.js'
 import { doctorCommand } from './doctor.js'
 import { exit, exitCodeOf } from './exit.js'
+import { headCommand } from './head.js'
 import { randomModelCommand } from './random-model.js'
 import { runCommand } from './run.js'
-import { applyConfig, applySwitches } from './settings.js'
+import { applySwitches } from './settings.js'
 import { processTerminal, type Terminal } from './terminal.js'
 
 /** The command line: arguments (without node and script) -> exit code. Only the result goes to stdout. */
@@ -27,14 +29,19 @@ export async function main(argv: readonly string[], terminal: Terminal, open = o
     )
     .version(version, '--version', 'print the version')
     .showHelpAfterError('(--help lists the flags)')
-  const all = [...commands, doctorCommand(), randomModelCommand()]
+  const all = [
+    ...commands,
+    headCommand(terminal, open, finish),
+    doctorCommand(terminal, finish),
+    randomModelCommand(terminal)
+  ]
   for (const command of all) program.addCommand(command)
   // Before an action and not before parsing: help, version and doctor work whatever the project's settings are.
   program.hook('preAction', (_, command) => {
     applySwitches(command)
     if (commands.includes(command)) applyConfig(commands, terminal)
   })
-  for (const command of [program, ...all]) {
+  for (const command of [program, ...all, ...all.flatMap((command) => command.commands)]) {
     command
       .exitOverride()
       .showSuggestionAfterError()

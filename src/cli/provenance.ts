@@ -6,11 +6,8 @@ import { version } from '../version.js'
 
 export const schemaVersion = 1
 
-/** What a result needs beside it to be made again: versions, machine, model and head. */
-export async function provenanceOf(engine: Engine) {
-  const { addon, llama, devices } = engine.runtime
-  const { path, architecture, parameters } = engine.model
-  const head = engine.head
+/** With what, and on what machine, something was made. */
+export function machineOf({ addon, llama, devices }: Engine['runtime']) {
   return {
     schemaVersion,
     versions: { winnow: version, addon, llama, node: process.versions.node },
@@ -20,7 +17,16 @@ export async function provenanceOf(engine: Engine) {
       memoryBytes: totalmem(),
       platform: `${process.platform}-${process.arch}`,
       devices: devices.map(({ name, description, type, memoryTotal }) => ({ name, description, type, memoryTotal }))
-    },
+    }
+  }
+}
+
+/** What a result needs beside it to be made again: versions, machine, model and head. */
+export async function provenanceOf(engine: Engine) {
+  const { path, architecture, parameters } = engine.model
+  const head = engine.head
+  return {
+    ...machineOf(engine.runtime),
     model: { file: basename(path), sha256: await sha256(path), architecture, parameters },
     head: head === null ? null : { file: basename(head.path), sha256: await sha256(head.path), kind: head.kind }
   }

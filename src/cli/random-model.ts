@@ -1,7 +1,11 @@
 import { stat } from 'node:fs/promises'
 import { Command, Option } from 'commander'
+import { loadBinding } from '../binding.js'
 import { WinnowError } from '../errors.js'
+import { sha256 } from '../model.js'
 import { randomModelDefaults as defaults, writeRandomModel } from '../random-model.js'
+import { machineOf } from './provenance.js'
+import type { Terminal } from './terminal.js'
 
 interface Flags {
   arch: string
@@ -18,7 +22,7 @@ interface Flags {
   json: boolean
 }
 
-export function randomModelCommand(): Command {
+export function randomModelCommand(terminal: Terminal): Command {
   return new Command('random-model')
     .description('write a GGUF of random weights, for tests and for throughput at a shape of choice')
     .argument('<out>', 'path of the file to write')
@@ -58,9 +62,15 @@ export function randomModelCommand(): Command {
       }
       await writeRandomModel(out, options)
       const { size } = await stat(out)
-      const facts = { path: out, bytes: size, ...options, seed: Number(options.seed) }
-      process.stdout.write(flags.json ? `${JSON.stringify({ schemaVersion: 1, ...facts }, null, 2)}\n` : text(facts))
+      const facts = { path: out, bytes: size, sha256: await sha256(out), ...options, seed: Number(options.seed) }
+      terminal.stdout.write(flags.json ? `${JSON.stringify({ ...machine(), ...facts }, null, 2)}\n` : text(facts))
     })
+}
+
+/** What wrote it. */
+function machine() {
+  const { binding } = loadBinding()
+  return machineOf({ addon: binding.addonVersion, llama: binding.llamaVersion(), devices: binding.devices() })
 }
 
 function count(flag: string, text: string, low = 1): number {

@@ -1,9 +1,14 @@
 import type { Engine } from '../engine.js'
-import type { BestOfOptions } from '../options.js'
+import type { BestOfOptions, OpenOptions } from '../options.js'
 import type { Result, ResultBranch } from '../result.js'
 import { isRight } from '../verifier.js'
 import { provenanceOf } from './provenance.js'
+import type { RewardProvenance } from './reward.js'
 import { drawTable } from './table.js'
+
+/** What a run was asked for, threads as many as compute. */
+export type RunOptions = BestOfOptions &
+  Pick<OpenOptions, 'gpu' | 'gpuLayers' | 'threads' | 'kvType'> & { readonly alpha: number }
 
 /** What `winnow run` has to tell when the race is over. */
 export interface RunOutcome {
@@ -34,7 +39,8 @@ export function textOf({ result, full, answer }: RunOutcome, chosen: boolean): s
     usage.savedTokens === null || full !== null
       ? ''
       : `, about ${count(usage.savedTokens)} not (${percent(usage.savedShare ?? 0)}, estimated)`
-  parts.push(`${count(usage.generatedTokens)} tokens written${saved}; ${phases(usage)}`)
+  const read = usage.rewardTokens === 0 ? '' : `, ${count(usage.rewardTokens)} read by the reward model`
+  parts.push(`${count(usage.generatedTokens)} tokens written${saved}${read}; ${phases(usage)}`)
   if (full !== null) parts.push('', costTable(result, full, answer))
   return parts.join('\n')
 }
@@ -77,10 +83,10 @@ function sameCandidate(winner: ResultBranch | null, pick: ResultBranch | null): 
 export async function jsonOf(
   engine: Engine,
   { prompt, answer, result, full }: RunOutcome,
-  options: BestOfOptions,
-  alpha: number
+  options: RunOptions,
+  rewardModel: RewardProvenance
 ): Promise<string> {
-  const { maxTokens, raw, deterministic, deadlineMs, sampling } = options
+  const { alpha, sampling, maxTokens, raw, deterministic, deadlineMs, gpu, gpuLayers, threads, kvType } = options
   const resolved = {
     candidates: result.branches.length,
     policy: result.policy,
@@ -91,11 +97,16 @@ export async function jsonOf(
     maxTokens,
     raw,
     deterministic,
-    deadlineMs: deadlineMs ?? null
+    deadlineMs: deadlineMs ?? null,
+    gpu,
+    gpuLayers,
+    threads,
+    kvType
   }
   const right = answer === null ? null : { answer, right: isRight(result.text, answer) }
   return JSON.stringify({
     ...(await provenanceOf(engine)),
+    rewardModel,
     seed: String(result.seed),
     options: resolved,
     prompt,
@@ -106,9 +117,14 @@ export async function jsonOf(
 }
 
 /** A result as JSON can carry it: typed arrays as counts, since the text says what the tokens were. */
-function plain({ seed: _, winner, branches, ...result }: Result) {
+function plain({ seed: _, winner, branches, failure, ...result }: Result) {
   const branch = ({ tokens, logprobs: _, ...rest }: ResultBranch) => ({ ...rest, tokens: tokens.length })
-  return { ...result, winner: winner === null ? null : branch(winner), branches: branches.map(branch) }
+  return {
+    ...result,
+    failure: failure === null ? null : { code: failure.code, message: failure.message },
+    winner: winner === null ? null : branch(winner),
+    branches: branches.map(branch)
+  }
 }
 
 function phases({ wallSeconds, seconds }: Result['usage']): string {

@@ -1,11 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { parseCheckpoints, policyNames, scorerNames } from '../arm.js'
 import type { Checkpoints } from '../checkpoint.js'
-import { describe, expected, WinnowError } from '../errors.js'
-import { nearest, type OpenOptions, type SamplingOptions } from '../options.js'
-import type { Terminal } from './terminal.js'
+import { expected } from '../errors.js'
+import { type OpenOptions, resolveOpen, type SamplingOptions } from '../options.js'
 
 /** Flags that say which model, on what. */
 export interface ModelFlags {
@@ -38,14 +35,12 @@ export interface OutputFlags {
   readonly verbose: boolean
 }
 
-export const configName = 'winnow.config.json'
-
 export function addModelFlags(command: Command): void {
   add(command, '-m, --model <path>', 'GGUF model (default: the embedded one)')
   add(command, '--head <path>', 'reward head; "none" for none (default: the embedded one with the embedded model)')
   add(command, '--gpu <variant>', 'llama.cpp to use: auto, cuda, vulkan, metal or cpu', 'auto')
   add(command, '--gpu-layers <count>', 'layers on the device, -1 for all', -1, number)
-  add(command, '--threads <count>', 'CPU threads, 0 for one a core', 0, number)
+  add(command, '--threads <count>', 'CPU threads, at most one a core; 0 for one a core', 0, number)
   add(command, '--kv-type <type>', 'type of the KV cells: f32, f16, q8_0 or q4_0', 'f16')
 }
 
@@ -94,37 +89,26 @@ export function number(text: string, flag: string): number {
   return value
 }
 
-export function openOptionsOf(flags: ModelFlags): OpenOptions {
-  const { gpu, gpuLayers, threads, kvType } = flags
-  const head = flags.head === 'none' ? null : flags.head
-  return { gpu, gpuLayers, threads, kvType, ...(head !== undefined && { head }) }
+/** Throws OPTION_INVALID: what can be refused is, before a large model is loaded. */
+export function openOptionsOf({ gpu, gpuLayers, threads, kvType, head }: ModelFlags) {
+  const options = {
+    gpu,
+    gpuLayers,
+    threads,
+    kvType,
+    ...(head !== undefined && { head: head === 'none' ? null : head })
+  }
+  resolveOpen(options)
+  return options
+}
+
+/** Those of the options above that stand in results; model and head stand there by their checksums. */
+export function computeOf({ gpu, gpuLayers, threads, kvType }: ReturnType<typeof openOptionsOf>) {
+  return { gpu, gpuLayers, threads, kvType }
 }
 
 export function samplingOf({ temperature, topK, topP, minP }: RaceFlags): Required<SamplingOptions> {
   return { temperature, topK, topP, minP }
-}
-
-/**
- * Puts what the project's winnow.config.json says below flags and environment. Its keys are the long names of flags,
- * in camel case (`"maxTokens": 256`). Throws CONFIG_INVALID.
- */
-export function applyConfig(commands: readonly Command[], { cwd }: Terminal): void {
-  const path = join(cwd, configName)
-  if (!existsSync(path)) return
-  for (const [key, value] of Object.entries(readConfig(path))) {
-    if (key === '$schema') continue
-    const owners = commands.flatMap((command) => {
-      const option = command.options.find((candidate) => candidate.attributeName() === key)
-      return option === undefined ? [] : [{ command, option }]
-    })
-    if (owners.length === 0) throw unknownKey(key, path, commands)
-    for (const { command, option } of owners) {
-      const parsed = configValue(option, value, `${key} in ${path}`)
-      const source = command.getOptionValueSource(key)
-      if (source === 'cli' || source === 'env') continue
-      command.setOptionValueWithSource(key, parsed, 'config')
-    }
-  }
 }
 
 /**
@@ -144,43 +128,15 @@ export function applySwitches(command: Command): void {
 }
 
 /** A flag without a value, `--no-` ones included. */
-function isSwitch(option: Option): boolean {
+export function isSwitch(option: Option): boolean {
   return option.isBoolean() || option.negate
 }
 
-function readConfig(path: string): Record<string, unknown> {
-  let value: unknown
-  try {
-    value = JSON.parse(readFileSync(path, 'utf8'))
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error)
-    throw new WinnowError('CONFIG_INVALID', `Expected a JSON object in ${path} but received ${message}`, {
-      cause: error
-    })
-  }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
-  throw expected('CONFIG_INVALID', 'a JSON object', path, value)
-}
-
-function configValue(option: Option, value: unknown, where: string): unknown {
-  if (isSwitch(option)) {
-    if (typeof value === 'boolean') return value
-    throw expected('CONFIG_INVALID', 'true or false', where, value)
-  }
-  if (typeof value !== 'string' && typeof value !== 'number') {
-    throw expected('CONFIG_INVALID', 'text or a number', where, value)
-  }
-  return option.parseArg === undefined ? String(value) : option.parseArg(String(value), undefined)
-}
-
-function unknownKey(key: string, path: string, commands: readonly Command[]): WinnowError {
-  const known = commands.flatMap((command) => command.options.map((option) => option.attributeName()))
-  const near = nearest(key, known)
-  const hint = near === null ? '' : `; did you mean "${near}"?`
-  return new WinnowError(
-    'CONFIG_INVALID',
-    `Expected the name of a flag in ${path} but received ${describe(key)}${hint}`
-  )
+/** Seconds of a time limit. */
+export function seconds(text: string, flag: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && value > 0 && value <= 2_000_000) return value
+  throw expected('OPTION_INVALID', 'a number of seconds above 0 and at most 2000000', flag, text)
 }
 
 function seedOf(text: string, flag: string): bigint {

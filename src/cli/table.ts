@@ -1,11 +1,8 @@
-export type TableStyle = 'text' | 'md' | 'csv' | 'jsonl'
+export type TableStyle = 'text' | 'md' | 'csv'
 
 /** Rows of the same columns as text; the first column to the left, the others to the right. */
 export function drawTable(columns: readonly string[], rows: readonly (readonly string[])[], style: TableStyle): string {
   if (style === 'csv') return [columns, ...rows].map((row) => row.map(quoted).join(',')).join('\n')
-  if (style === 'jsonl') {
-    return rows.map((row) => JSON.stringify(Object.fromEntries(columns.map((name, i) => [name, row[i]])))).join('\n')
-  }
   const widths = columns.map((name, i) =>
     Math.max(...[name, ...rows.map((row) => row[i] ?? '')].map((cell) => cell.length))
   )

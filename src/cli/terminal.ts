@@ -38,11 +38,17 @@ export function processTerminal(): Terminal {
   }
 }
 
-/** Whether to colour: `FORCE_COLOR` over `NO_COLOR` over whether a person watches. */
-export function wantsColor(env: Terminal['env'], to: Output): boolean {
-  if (env.FORCE_COLOR !== undefined && env.FORCE_COLOR !== '' && env.FORCE_COLOR !== '0') return true
-  if (env.NO_COLOR !== undefined && env.NO_COLOR !== '') return false
-  return to.isTTY
+/** Whether a person watches stderr. A build server may offer a terminal and says by `CI` that nobody does. */
+export function isWatched({ env, stderr }: Terminal): boolean {
+  const { CI = '' } = env
+  return stderr.isTTY && (CI === '' || CI === '0' || CI === 'false')
+}
+
+/** Whether to colour stderr: `FORCE_COLOR` over `NO_COLOR` over whether a person watches. */
+export function wantsColor(terminal: Terminal): boolean {
+  const { FORCE_COLOR = '', NO_COLOR = '' } = terminal.env
+  if (FORCE_COLOR !== '' && FORCE_COLOR !== '0') return true
+  return NO_COLOR === '' && isWatched(terminal)
 }
 
 function output(stream: NodeJS.WriteStream): Output {

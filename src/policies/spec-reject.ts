@@ -97,7 +97,8 @@ function paperRule(alpha: number, checkpoints: Checkpoints): Policy {
       const wasFinished = (id: number): boolean => at(id).state === 'finished' && !at(id).fresh
       const previous = before.kept.filter(wasFinished)
       const current = before.kept.filter((id) => !wasFinished(id))
-      const ranked = ranking([...previous, ...current].map(at))
+      // Where the scorer was left behind or failed some have no score, and the race is over.
+      const ranked = ranking([...previous, ...current].map(at).filter(({ score }) => score !== null))
       const kept = ranked.slice(0, roundHalfEven((1 - alpha) * ranked.length))
       const survive = new Set(kept.map((branch) => branch.id))
       const kill = view.branches.filter((branch) => branch.state === 'live' && !survive.has(branch.id))

@@ -1,0 +1,39 @@
+#include "prompt.h"
+
+#include <algorithm>
+
+namespace winnow {
+
+std::uint64_t hash_prompt(const std::vector<Token>& prompt) {
+  std::uint64_t hash = 0xCBF29CE484222325u;
+  for (const Token token : prompt) {
+    for (int shift = 0; shift < 32; shift += 8) {
+      hash ^= (static_cast<std::uint32_t>(token) >> shift) & 0xFFu;
+      hash *= 0x100000001B3u;
+    }
+  }
+  return hash;
+}
+
+// All but the last token in chunks without outputs; the last one alone, so that its logits and state do not depend on
+// how the prompt was cut, nor on whether states are kept.
+bool decode_prompt(Streams& streams, const std::vector<Token>& prompt, Streams::Clock::time_point deadline) {
+  const int length = static_cast<int>(prompt.size());
+  streams.keep_states(false);
+  streams.arm(deadline);
+  bool stopped = false;
+  for (int done = 0; done < length && !stopped;) {
+    const bool last = done == length - 1;
+    const int rows = last ? 1 : std::min(streams.prompt_rows(), length - 1 - done);
+    for (int row = 0; row < rows; ++row) {
+      streams.set_row(row, prompt[static_cast<std::size_t>(done + row)], done + row, 0, last);
+    }
+    if (last) streams.keep_states(true);
+    stopped = streams.due() || !streams.decode(rows);
+    done += rows;
+  }
+  streams.disarm();
+  return !stopped;
+}
+
+}  // namespace winnow

@@ -1,0 +1,65 @@
+#include "request.h"
+
+#include <cmath>
+#include <limits>
+
+#include "error.h"
+
+namespace winnow {
+namespace {
+
+template <typename Number>
+void expect(bool holds, const char* expected, Number received) {
+  if (!holds)
+    throw EngineError("OPTION_INVALID",
+                      std::string("Expected ") + expected + " but received " + std::to_string(received));
+}
+
+void check_sampling(const Sampling& sampling) {
+  expect(std::isfinite(sampling.temperature) && sampling.temperature >= 0, "0 or more for temperature",
+         sampling.temperature);
+  expect(sampling.top_k >= 0, "0 or more for top-k", sampling.top_k);
+  expect(sampling.top_p > 0 && sampling.top_p <= 1, "more than 0 and at most 1 for top-p", sampling.top_p);
+  expect(sampling.min_p >= 0 && sampling.min_p <= 1, "0 to 1 for min-p", sampling.min_p);
+}
+
+}  // namespace
+
+void check_tokens(const char* name, const std::vector<Token>& tokens, int vocabulary) {
+  for (const Token token : tokens) {
+    if (token < 0 || token >= vocabulary) {
+      throw EngineError("TOKEN_INVALID", std::string("Expected ") + name + " from 0 to " +
+                                             std::to_string(vocabulary - 1) + " but received " + std::to_string(token));
+    }
+  }
+}
+
+void check_prompt(const std::vector<Token>& prompt, int limit, int vocabulary) {
+  if (prompt.empty()) {
+    throw EngineError("PROMPT_EMPTY", "Expected a prompt of at least one token but received none");
+  }
+  if (prompt.size() >= static_cast<std::size_t>(limit)) {
+    throw EngineError("PROMPT_TOO_LONG", "Expected a prompt of at most " + std::to_string(limit - 1) +
+                                             " tokens, which leaves room for one more, but received " +
+                                             std::to_string(prompt.size()));
+  }
+  check_tokens("token ids", prompt, vocabulary);
+}
+
+void check_fork(const ForkParams& params, int streams, int vocabulary) {
+  expect(params.count >= 1, "1 or more for count", params.count);
+  if (params.count > streams) {
+    throw EngineError("STREAMS_FULL", "Expected at most " + std::to_string(streams) +
+                                          " branches, one for each stream, but received " +
+                                          std::to_string(params.count));
+  }
+  expect(params.max_tokens >= 1, "1 or more for max tokens", params.max_tokens);
+  expect(static_cast<std::int64_t>(params.first_candidate) + params.count <= std::numeric_limits<std::int32_t>::max(),
+         "candidate ids below 2^31", params.first_candidate);
+  check_sampling(params.sampling);
+  check_tokens("stop tokens", params.stop_tokens, vocabulary);
+}
+
+void check_steps(int steps) { expect(steps >= 1, "1 or more for steps", steps); }
+
+}  // namespace winnow

@@ -1,0 +1,46 @@
+import { follow, Patience } from './abort.js'
+import type { FinishReason } from './branch.js'
+import { type Entrant, finalChoice } from './final-choice.js'
+import { contenders } from './policy.js'
+import { textsOf } from './result.js'
+import type { Round } from './round.js'
+import { candidate, grace } from './steps.js'
+
+/**
+ * The last step of a race whose caller gave a pipeline: the winner among the finished answers. What is not done when
+ * the caller's patience has ended has `grace` left; then the highest score that is known wins.
+ */
+export async function choose(round: Round): Promise<void> {
+  const { options, model, pool, head, prompt, n, maxTokens, signal, deadline, forsakePool } = round.setup
+  if (options.pipeline === null) return
+  const { pipeline } = options
+  const startedAt = performance.now()
+  const { branches, seed } = round.view()
+  const standings = contenders(branches).filter(({ score }) => score !== null)
+  const finished = standings.map(({ id }) => round.branches.all[id] as (typeof round.branches.all)[number])
+  const texts = await textsOf(model, finished)
+  const entrants = standings.map(({ reason, score }, i): Entrant => {
+    const branch = finished[i] as (typeof finished)[number]
+    return { candidate: candidate(branch, texts[i] as string), reason: reason as FinishReason, raw: score as number }
+  })
+  // A reward that reads states may still have a job of the pool's in flight, or begin one.
+  const forsake = () => {
+    if (pipeline.needs.includes('states')) forsakePool()
+  }
+  const patience = new Patience(deadline, options.stop, grace)
+  const { signal: either, release } = follow([signal, patience.over])
+  try {
+    const race = { model: model.facts, head, turns: prompt.turns, n, maxTokens, signal: either }
+    const scoring = { pool, prompt: prompt.text, signal: either }
+    round.choice = await finalChoice(pipeline, entrants, race, scoring, seed)
+    if (round.choice.failure !== null) forsake()
+  } catch (error) {
+    forsake()
+    signal.throwIfAborted()
+    if (!patience.over.aborted) throw error
+  } finally {
+    release()
+    patience.release()
+    round.seconds.score += (performance.now() - startedAt) / 1000
+  }
+}

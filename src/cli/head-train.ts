@@ -1,0 +1,172 @@
+import { basename } from 'node:path'
+import { Command } from 'commander'
+import { loadBinding } from '../binding.js'
+import { embedded } from '../embedded.js'
+import type { open as openEngine } from '../engine.js'
+import { expected } from '../errors.js'
+import { taught, verified } from '../heads/labels.js'
+import { type TrainedHead, trainHead } from '../heads/train-head.js'
+import { readProblems } from '../problems.js'
+import type { Interval } from '../statistics.js'
+import { exit, onInterrupt } from './exit.js'
+import { ProgressLine } from './progress-line.js'
+import { provenanceOf } from './provenance.js'
+import { addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
+import { add, addModelFlags, type ModelFlags, number, openOptionsOf } from './settings.js'
+import { drawTable } from './table.js'
+import type { Terminal } from './terminal.js'
+import { withThreads } from './threads.js'
+
+interface TrainFlags extends ModelFlags, RewardFlags {
+  readonly prompts: string
+  readonly limit: number
+  readonly label: 'verified' | 'teacher'
+  readonly out: string
+  readonly samples: number
+  readonly grid: number
+  readonly spread: number
+  readonly hidden: number
+  readonly epochs: number
+  readonly ranking: number
+  readonly dropout: number
+  readonly decay: number
+  readonly temperature: number
+  readonly maxTokens: number
+  readonly seed: number
+  readonly json: boolean
+  readonly quiet: boolean
+}
+
+/** `winnow head train`: a head on the generator's own state, from the generator's own answers. */
+export function headTrainCommand(terminal: Terminal, open: typeof openEngine, finish: (code: number) => void): Command {
+  const command = new Command('train')
+  command.description('fit a reward head to what the model itself writes, and measure it on prompts it has not seen')
+  add(
+    command,
+    '--prompts <file>',
+    'problems, JSONL with prompt and answer (default: the held-out ones)',
+    embedded.problems
+  )
+  add(command, '--limit <count>', 'problems to take, 0 for all', 0, number)
+  add(command, '--label <kind>', 'what is learnt: verified (right or wrong) or teacher (--reward-model)', 'verified')
+  command.requiredOption('-o, --out <path>', 'head file to write')
+  add(command, '--samples <count>', 'answers a prompt, 2 to 256', 32, number)
+  add(command, '--grid <tokens>', 'tokens from one look to the next', 4, number)
+  add(command, '--spread <count>', 'looks inside each quarter of an answer, besides its end', 3, number)
+  add(command, '--hidden <units>', 'units of the hidden layer, 0 for a linear head', 128, number)
+  add(command, '--epochs <count>', 'most passes over the rows', 50, number)
+  add(command, '--ranking <weight>', 'weight of ranking within prompts beside the label itself', 1, number)
+  add(command, '--dropout <share>', 'share of state columns left out in a step', 0.3, number)
+  add(command, '--decay <rate>', 'weight decay', 0.3, number)
+  add(command, '--temperature <value>', 'sampling temperature', 1, number)
+  add(command, '--max-tokens <count>', 'tokens an answer may have', 512, number)
+  add(command, '--seed <number>', 'seed of answers, division and fit', 0, number)
+  addModelFlags(command)
+  addRewardFlags(command)
+  command.option('--json', 'print the result as JSON (default: text)', false)
+  command.option('--quiet', 'no progress on stderr', false)
+  command.option('--verbose', 'show stack traces', false)
+  command.action(async (flags: TrainFlags) => finish(await train(terminal, open, flags)))
+  return command
+}
+
+async function train(terminal: Terminal, open: typeof openEngine, flags: TrainFlags): Promise<number> {
+  const opening = { ...withThreads(openOptionsOf(flags), terminal, flags.quiet), head: null }
+  const rewards = new RewardModels(flags, opening)
+  const teacher = rewards.teacher
+  if (flags.label !== 'verified' && flags.label !== 'teacher')
+    throw expected('OPTION_INVALID', 'verified or teacher', '--label', flags.label)
+  if ((flags.label === 'teacher') !== (teacher !== null))
+    throw expected('OPTION_INVALID', 'teacher with --reward-model, and verified without', '--label', flags.label)
+  for (const [flag, low] of [
+    ['samples', 2],
+    ['grid', 1],
+    ['spread', 0],
+    ['hidden', 0],
+    ['epochs', 1],
+    ['seed', 0]
+  ] as const) {
+    if (!Number.isSafeInteger(flags[flag]) || flags[flag] < low)
+      throw expected('OPTION_INVALID', `a whole number from ${low} up`, `--${flag}`, flags[flag])
+  }
+  const problems = await readProblems(flags.prompts, flags.limit === 0 ? undefined : flags.limit)
+  const interruption = onInterrupt(terminal)
+  const line = flags.quiet ? null : new ProgressLine(terminal)
+  try {
+    const { signal } = interruption
+    const engine = await open(flags.model, opening)
+    try {
+      const { out, hidden, epochs, ranking, dropout, decay, seed, samples, grid, spread, maxTokens } = flags
+      const trained = await trainHead(loadBinding({ gpu: flags.gpu }).binding, engine, problems, {
+        out,
+        label: teacher === null ? verified : taught(teacher, engine.model, signal),
+        binary: teacher === null,
+        trainedOn: `${flags.label} answers to ${basename(flags.prompts)}`,
+        collect: {
+          samples,
+          grid,
+          spread,
+          seed,
+          maxTokens,
+          sampling: { temperature: flags.temperature },
+          onPrompt: (done, tokens) => line?.say(`${done} of ${problems.length} prompts answered, ${tokens} tokens`)
+        },
+        fit: {
+          hidden,
+          epochs,
+          ranking,
+          dropout,
+          decay,
+          threads: opening.threads,
+          seed,
+          onEpoch: (part, { index, validationLoss }) =>
+            line?.say(`fitting ${part}: epoch ${index} of ${epochs}, validation loss ${validationLoss.toFixed(4)}`)
+        },
+        signal
+      })
+      line?.end()
+      const result = { ...(await provenanceOf(engine)), rewardModel: await rewards.provenance(), ...trained }
+      terminal.stdout.write(flags.json ? `${JSON.stringify(result)}\n` : textOf(trained))
+      return interruption.code ?? exit.done
+    } finally {
+      await engine.close()
+      await rewards.close()
+    }
+  } catch (error) {
+    if (interruption.code === null) throw error
+    terminal.stderr.write(`Nothing was written to ${flags.out}.\n`)
+    return interruption.code
+  } finally {
+    interruption.release()
+  }
+}
+
+function textOf({ path, rows, prompts, epoch, report }: TrainedHead): string {
+  const three = (value: number) => (Number.isNaN(value) ? '-' : value.toFixed(3))
+  const range = ({ mean, low, high }: Interval) => `${three(mean)} [${three(low)}, ${three(high)}]`
+  const quarters = ['25%', '50%', '75%', '100%']
+  const table = drawTable(
+    [`${report.measure.within} within prompts`, ...quarters, `pooled ${report.measure.pooled} at 100%`],
+    report.scores.map(({ score, quarters }) => [
+      score,
+      ...quarters.map(({ within }) => range(within)),
+      three(quarters[3]?.pooled ?? Number.NaN)
+    ]),
+    'text'
+  )
+  const helps = report.stateHelpsAt.map((quarter) => quarters[quarter - 1]).join(', ')
+  return [
+    `${path}: ${rows} looks at the answers to ${prompts.train} prompts, epoch ${epoch.best} of ${epoch.run}`,
+    `measured on ${prompts.test} other prompts:`,
+    '',
+    table,
+    '',
+    helps === ''
+      ? `The state adds nothing measurable to the confidence features (${report.stateGain.map(range).join(', ')}).`
+      : `The state adds to the confidence features at ${helps} (${report.stateGain.map(range).join(', ')}).`,
+    ...(report.calibration === null
+      ? []
+      : [`Expected calibration error: ${report.calibration.map(three).join(', ')}.`]),
+    ''
+  ].join('\n')
+}

@@ -1,0 +1,117 @@
+import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
+import type { Command } from 'commander'
+import { expected, WinnowError } from '../errors.js'
+import { sha256 } from '../model.js'
+import type { OpenOptions } from '../options.js'
+import { type RewardModel, rewardModel, type StepOptions } from '../reward/reward-model.js'
+import type { Scorer } from '../scorer.js'
+import { add } from './settings.js'
+
+/** Flags that say which reward model scores, and how it is read. */
+export interface RewardFlags {
+  readonly rewardModel?: string
+  readonly rewardHead?: string
+  readonly rewardTemplate?: string
+  readonly rewardMarker?: string
+  readonly rewardDelimiter: string
+  readonly rewardAggregate: NonNullable<StepOptions['aggregate']>
+}
+
+export function addRewardFlags(command: Command): void {
+  add(command, '--reward-model <path>', 'GGUF backbone of a reward model, which then ranks (needs --reward-head)')
+  add(command, '--reward-head <path>', 'its head, as winnow head extract writes it')
+  add(command, '--reward-template <file>', 'its chat template, "none" for none (default: the one in the GGUF)')
+  add(command, '--reward-marker <text>', 'of a process reward model: the token it is read at after each step')
+  add(command, '--reward-delimiter <text>', 'what ends a step, \\n for a new line', '\\n\\n')
+  add(command, '--reward-aggregate <how>', 'one score out of the steps: last, min or product', 'min')
+}
+
+/** A reward model as it stands in results: names and checksums of its files, and how it is read; null without one. */
+export type RewardProvenance = Readonly<Record<string, string | null>> | null
+
+/** The reward models a command has opened, by the names scorers have on the command line. */
+export class RewardModels {
+  readonly #files: { readonly model: string; readonly head: string } | null
+  /** What of the flags changes its scores. */
+  readonly #reading: Readonly<Record<string, string | null>>
+  readonly #make: (reencode: boolean) => RewardModel
+  readonly #made = new Map<string, RewardModel>()
+
+  /** Throws OPTION_INVALID, WRITE_FAILED where the template cannot be read. */
+  constructor(flags: RewardFlags, opening: OpenOptions) {
+    const { rewardModel: model, rewardHead: head } = flags
+    if ((model === undefined) !== (head === undefined)) {
+      const missing = model === undefined ? '--reward-model' : '--reward-head'
+      throw expected('OPTION_INVALID', 'a path beside its fellow', missing, undefined)
+    }
+    this.#files = model === undefined || head === undefined ? null : { model, head }
+    const [steps, template] = [stepsOf(flags), templateOf(flags.rewardTemplate)]
+    this.#reading = { template: template ?? null, marker: steps?.marker ?? null, ...steps }
+    const { head: _, ...compute } = opening
+    const files = this.#files
+    this.#make = (reencode) => {
+      if (files === null) throw expected('OPTION_INVALID', 'a path', '--reward-model', undefined)
+      return rewardModel({ ...compute, ...files, template, steps, reencode })
+    }
+    // Refuse what can be refused before a large model is loaded.
+    if (files !== null) this.named('reward-model')
+  }
+
+  /** What ranks unless a scorer is named. */
+  get default(): Scorer | null {
+    return this.#files === null ? null : this.named('reward-model')
+  }
+
+  /** The model itself, to learn from; null without one. */
+  get teacher(): RewardModel | null {
+    return this.#files === null ? null : this.#of('reward-model')
+  }
+
+  /** `reward-model`, or `reward-model-reencode`; null for any other name. Throws OPTION_INVALID where the flags say of none. */
+  named(name: string): Scorer | null {
+    if (name !== 'reward-model' && name !== 'reward-model-reencode') return null
+    return this.#of(name)
+  }
+
+  /** What stands in results; null without a reward model. */
+  async provenance(): Promise<RewardProvenance> {
+    if (this.#files === null) return null
+    const { model, head } = this.#files
+    const files = {
+      file: basename(model),
+      sha256: await sha256(model),
+      head: basename(head),
+      headSha256: await sha256(head)
+    }
+    return { ...files, ...this.#reading }
+  }
+
+  #of(name: string): RewardModel {
+    const made = this.#made.get(name) ?? this.#make(name === 'reward-model-reencode')
+    this.#made.set(name, made)
+    return made
+  }
+
+  async close(): Promise<void> {
+    for (const model of this.#made.values()) await model.close()
+  }
+}
+
+function stepsOf({ rewardMarker: marker, rewardDelimiter, rewardAggregate: aggregate }: RewardFlags) {
+  if (marker === undefined) return undefined
+  return { marker, delimiter: rewardDelimiter.replaceAll('\\n', '\n'), aggregate }
+}
+
+function templateOf(path: string | undefined): string | null | undefined {
+  if (path === undefined) return undefined
+  if (path === 'none') return null
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    throw new WinnowError('TEMPLATE_FAILED', `Expected a chat template in ${path} but received ${message}`, {
+      cause: error
+    })
+  }
+}

@@ -1,0 +1,45 @@
+import type { ModelFacts } from '../binding.js'
+import { expected } from '../errors.js'
+import type { Problem } from '../problems.js'
+import type { PromptInput } from '../prompt.js'
+import type { ResultBranch } from '../result.js'
+import type { Candidate, Scoring, SessionScorer } from '../scorer.js'
+import { isRight } from '../verifier.js'
+import type { Labeller } from './collect.js'
+
+/** 1 where the finished answer is right, 0 where it is not. Throws PROBLEMS_INVALID for a problem without an answer. */
+export const verified: Labeller = async (branches, { answer }) => {
+  if (answer === null) throw expected('PROBLEMS_INVALID', 'an answer', 'every problem to verify by', null)
+  return branches.map(({ text }) => Number(isRight(text, answer)))
+}
+
+/** What a reward model says of the finished answer; of one that was cut off, nothing. */
+export function taught(teacher: SessionScorer, model: ModelFacts, signal: AbortSignal): Labeller {
+  return async (branches, { prompt }: Problem) => {
+    const maxTokens = Math.max(1, ...branches.map(({ tokens }) => tokens.length))
+    const race = { model, head: null, turns: turnsOf(prompt), n: branches.length, maxTokens, signal }
+    const session = await teacher.begin(race)
+    try {
+      const whole = branches.filter(endedItself)
+      if (whole.length === 0) return branches.map(() => null)
+      // A reward model reads tokens and text; what a pool knows it has no use for.
+      const scores = await session.score(whole.map(candidateOf), { signal } as Scoring)
+      const of = new Map(whole.map(({ id }, i) => [id, scores[i] as number]))
+      return branches.map(({ id }) => of.get(id) ?? null)
+    } finally {
+      await session.end?.()
+    }
+  }
+}
+
+function endedItself({ status }: ResultBranch): boolean {
+  return status.state === 'finished' && (status.reason === 'end' || status.reason === 'stop')
+}
+
+function candidateOf({ id, tokens, logprobs, text }: ResultBranch): Candidate {
+  return { id, state: 'finished', tokens, logprobs, entropies: new Float32Array(tokens.length), text }
+}
+
+function turnsOf(prompt: PromptInput) {
+  return typeof prompt === 'string' ? [{ role: 'user', content: prompt }] : prompt
+}

@@ -1,0 +1,205 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { embedded } from '../src/embedded.js'
+import { type Mirrors, RewardSession, type Steps } from '../src/reward/session.js'
+import { vocabularyOf } from '../src/reward/vocabulary.js'
+import type { Candidate, RaceFacts, Scoring } from '../src/scorer.js'
+import { FakeMirror, logitOf } from './fakes/mirror.js'
+import { FakeHead, FakeModel } from './fakes/model.js'
+
+const template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}!"
+const scoring = { signal: new AbortController().signal } as Scoring
+const bytes = (text: string) => [...Buffer.from(text)]
+
+/** Two characters make a token from "a" up, so the last token of an odd text changes when it grows. */
+class PairModel extends FakeModel {
+  override async tokenize(text: string, addSpecial: boolean): Promise<Int32Array> {
+    const pairs = text.match(/[a-z]{2}|./gs) ?? []
+    const tokens = pairs.map((pair) => bytes(pair).reduce((sum, byte) => sum * 256 + byte, 0))
+    return Int32Array.from(addSpecial ? [1, ...tokens] : tokens)
+  }
+}
+
+function candidate(id: number, text: string, state: Candidate['state'] = 'live'): Candidate {
+  const none = new Float32Array(0)
+  return { id, state, text, tokens: Int32Array.from(bytes(text)), logprobs: none, entropies: none }
+}
+
+interface Settings {
+  same?: boolean
+  steps?: Steps
+  n?: number
+  maxTokens?: number
+  context?: number
+  reencode?: boolean
+}
+
+async function session(settings: Settings) {
+  const { same = true, steps = null, n = 4, maxTokens = 200, context = 4096, reencode = false } = settings
+  const mirrors: FakeMirror[] = []
+  const released: boolean[] = []
+  const source: Mirrors = {
+    async acquire(_, cells) {
+      const native = new FakeMirror(Math.min(cells, context))
+      mirrors.push(native)
+      return { native, cells: native.cellsPerStream }
+    },
+    async release(broken) {
+      released.push(broken)
+    }
+  }
+  const Model = same ? FakeModel : PairModel
+  const model = new Model({ contextTrain: context })
+  const vocabulary = same ? await vocabularyOf(embedded.model) : 'another'
+  const backbone = { model, head: new FakeHead(), vocabulary, template, reencode }
+  const race: RaceFacts = {
+    model: { ...model.facts, path: embedded.model },
+    head: null,
+    turns: [{ role: 'user', content: 'why?' }],
+    n,
+    maxTokens,
+    signal: scoring.signal
+  }
+  const prefix = [...(await model.tokenize('<user>why?<assistant>', true, true))]
+  const suffix = [...(await model.tokenize(steps?.marker ?? '!', false, true))]
+  const scored = await RewardSession.begin(backbone, steps, race, source)
+  const scratch = async (text: string) => {
+    const answer = same ? bytes(text) : [...(await model.tokenize(text, false, false))]
+    return logitOf([...prefix, ...answer, ...suffix])
+  }
+  return { session: scored, mirrors, released, scratch, prefix, suffix }
+}
+
+describe('a reward session', () => {
+  it('reads the prompt once and every token once, and the closing tokens at each score', async () => {
+    const { session: scored, mirrors, prefix, suffix } = await session({ n: 2 })
+    await scored.score([candidate(0, 'ab'), candidate(1, 'cd')], scoring)
+    await scored.kill([0])
+    await scored.score([candidate(1, 'cdefg', 'finished')], scoring)
+    expect(mirrors[0]?.calls).toEqual([
+      `prefill ${prefix.length}`,
+      'fork 2',
+      'score 0 1: 4',
+      'drop 0',
+      'score 1: 3',
+      'drop 1'
+    ])
+    expect(scored.processedTokens).toBe(prefix.length + 7 + 3 * suffix.length)
+  })
+
+  const growth = fc.array(fc.stringMatching(/^[a-z .]{0,9}$/), { minLength: 1, maxLength: 6 })
+  it.each([[true], [false]])('scores as if from scratch whatever was read before (same vocabulary: %s)', (same) =>
+    fc.assert(
+      fc.asyncProperty(fc.array(growth, { minLength: 1, maxLength: 4 }), async (branches) => {
+        const { session: scored, scratch } = await session({ same, n: branches.length })
+        for (let round = 0; round < 6; round++) {
+          const alive = branches.flatMap((parts, id) => (parts.length > round ? [{ parts, id }] : []))
+          if (alive.length === 0) break
+          const texts = alive.map(({ parts }) => parts.slice(0, round + 1).join(''))
+          const all = alive.map(({ id, parts }, i) =>
+            candidate(id, texts[i] as string, parts.length === round + 1 ? 'finished' : 'live')
+          )
+          const scores = await scored.score(all, scoring)
+          expect(scores).toEqual(await Promise.all(texts.map(scratch)))
+        }
+      })
+    )
+  )
+
+  it('that reads again scores the same, and pays for all it reads', async () => {
+    const { session: scored, scratch, prefix, suffix } = await session({ n: 2, reencode: true })
+    await scored.score([candidate(0, 'ab'), candidate(1, 'cd')], scoring)
+    expect(await scored.score([candidate(1, 'cdefg')], scoring)).toEqual([await scratch('cdefg')])
+    expect(scored.processedTokens).toBe(prefix.length + 3 * (prefix.length + suffix.length) + 2 + 2 + 5)
+  })
+
+  it('pays a token again where its boundary moved, and no more', async () => {
+    const { session: scored, mirrors } = await session({ same: false, n: 1 })
+    await scored.score([candidate(0, 'abc')], scoring)
+    await scored.score([candidate(0, 'abcd')], scoring)
+    expect(mirrors[0]?.calls.slice(2)).toEqual(['score 0: 2', 'score 0: 1'])
+  })
+
+  it('waits with the half of a character that is still being written', async () => {
+    const { session: scored, scratch } = await session({ same: false, n: 1 })
+    expect(await scored.score([candidate(0, 'ab\uFFFD')], scoring)).toEqual([await scratch('ab')])
+    expect(await scored.score([candidate(0, 'ab\uFFFD', 'finished')], scoring)).toEqual([await scratch('ab\uFFFD')])
+  })
+
+  it('moves to a larger mirror when text takes more tokens than foreseen, and counts what that cost', async () => {
+    const { session: scored, mirrors, scratch, prefix, suffix } = await session({ same: false, n: 1, maxTokens: 4 })
+    const long = '.'.repeat(50)
+    expect(await scored.score([candidate(0, '..')], scoring)).toEqual([await scratch('..')])
+    expect(await scored.score([candidate(0, long)], scoring)).toEqual([await scratch(long)])
+    expect(mirrors).toHaveLength(2)
+    expect(scored.processedTokens).toBe(2 * prefix.length + 2 + 50 + 2 * suffix.length)
+  })
+
+  it('refuses what its context cannot hold', async () => {
+    const { session: scored } = await session({ same: false, n: 1, context: 40 })
+    await expect(scored.score([candidate(0, '.'.repeat(50))], scoring)).rejects.toMatchObject({
+      code: 'CONTEXT_TOO_LONG',
+      message: expect.stringMatching(/^Expected at most 40 tokens for the reward model to read but received \d+$/)
+    })
+  })
+
+  it('lets go when the scoring is aborted, and its cells are not used again', async () => {
+    const { session: scored, mirrors, released } = await session({ n: 1 })
+    ;(mirrors[0] as FakeMirror).milliseconds = 10_000
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    const scores = scored.score([candidate(0, 'ab')], { signal: controller.signal } as Scoring)
+    setTimeout(() => controller.abort(reason), 10)
+    await expect(scores).rejects.toBe(reason)
+    await scored.end()
+    expect(released).toEqual([true])
+  })
+
+  it('does not end before the call in flight has', async () => {
+    const { session: scored, mirrors, released } = await session({ n: 1 })
+    ;(mirrors[0] as FakeMirror).milliseconds = 30
+    const scores = scored.score([candidate(0, 'ab')], scoring)
+    await scored.end()
+    expect(mirrors[0]?.calls.at(-1)).toBe('score 0: 2')
+    expect(released).toEqual([false])
+    await scores
+  })
+})
+
+describe('a process reward session', () => {
+  const steps = (aggregate: Steps['aggregate']): Steps => ({ delimiter: '\n', marker: '#', aggregate })
+
+  /** Logits at the marker after each step, everything before it included. */
+  const logits = (prefix: readonly number[], ...parts: string[]) =>
+    parts.map((_, i) => logitOf([...prefix, ...bytes(parts.slice(0, i + 1).join('#')), ...bytes('#')]))
+
+  it.each([
+    ['last', (all: number[]) => all.at(-1) as number],
+    ['min', (all: number[]) => Math.min(...all)],
+    ['product', (all: number[]) => Math.log(all.reduce((product, x) => product / (1 + Math.exp(-x)), 1))]
+  ] as const)('takes the %s of its steps, the growing one read at a marker that does not stay', async (how, naive) => {
+    const { session: scored, prefix } = await session({ steps: steps(how), n: 1 })
+    const texts: [string, string[]][] = [
+      ['one', ['one']],
+      ['one\n', ['one']],
+      ['one\n\ntwo', ['one', 'two']],
+      ['one\n\ntwo and\nthree', ['one', 'two and', 'three']]
+    ]
+    for (const [text, parts] of texts) {
+      const [score] = await scored.score([candidate(0, text)], scoring)
+      expect(score).toBeCloseTo(naive(logits(prefix, ...parts)), 5)
+    }
+  })
+
+  it('reads each step that has ended once', async () => {
+    const { session: scored, mirrors } = await session({ steps: steps('min'), n: 1 })
+    await scored.score([candidate(0, 'one\ntw')], scoring)
+    await scored.score([candidate(0, 'one\ntwo\n')], scoring)
+    expect(mirrors[0]?.calls.slice(2)).toEqual(['score 0: 6', 'score 0: 2'])
+  })
+
+  it('has a score before anything is written', async () => {
+    const { session: scored, prefix } = await session({ steps: steps('min'), n: 1 })
+    expect(await scored.score([candidate(0, '')], scoring)).toEqual([logitOf([...prefix, ...bytes('#')])])
+  })
+})

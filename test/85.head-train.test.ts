@@ -1,0 +1,186 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { loadBinding } from '../src/binding.js'
+import { embedded } from '../src/embedded.js'
+import { type Engine, open } from '../src/engine.js'
+import { writeHeadFile } from '../src/heads/file.js'
+import { verified } from '../src/heads/labels.js'
+import { calibrationError, differenceOf, rankingOf } from '../src/heads/measure.js'
+import { layersOf, logitOf } from '../src/heads/net.js'
+import { Recorder } from '../src/heads/recorder.js'
+import { HeadTable } from '../src/heads/table.js'
+import { divide, fitPart } from '../src/heads/train.js'
+import { trainHead } from '../src/heads/train-head.js'
+import { readProblems } from '../src/problems.js'
+import type { Candidate, Scoring } from '../src/scorer.js'
+import { generator } from '../src/statistics.js'
+
+const { binding } = loadBinding()
+let folder = ''
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'winnow-heads-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+const fit = { hidden: 16, epochs: 20, ranking: 1, dropout: 0.1, decay: 0.01, threads: 1, seed: 3 }
+
+/** Forty prompts of eight rows: two state columns and nine features; the label follows one of each. */
+function synthetic(): HeadTable {
+  const draw = generator(1)
+  const table = new HeadTable(11)
+  for (let row = 0; row < 1600; row++) {
+    const inputs = Float32Array.from({ length: 11 }, () => 6 * draw() - 2)
+    const [state, feature] = [inputs[1] as number, inputs[5] as number]
+    const prompt = Math.floor(row / 8)
+    table.add({ inputs, label: state + feature > 2 ? 1 : 0, group: prompt, prompt, quarter: 4 })
+  }
+  return table
+}
+
+describe('a recorder', () => {
+  it('looks at the ends of the quarters, and between them where it is told to', async () => {
+    const recorder = new Recorder(1)
+    for (const length of [4, 8, 12, 16, 18]) {
+      const candidate = { id: 0, tokens: new Int32Array(length) } as Candidate
+      const pool = {
+        states: async () => Float32Array.of(length, -length),
+        confidence: async () => new Float32Array(9).fill(length)
+      }
+      await recorder.score([candidate], { pool } as unknown as Scoring)
+    }
+    const at = (spread: number) => recorder.looks(0, spread, generator(5)).map(({ inputs }) => inputs[0])
+    // 18 tokens: quarters end at 4.5, 9, 13.5 and 18, and the next look is taken.
+    expect(at(0)).toEqual([8, 12, 16, 18])
+    expect(at(2)).toHaveLength(12)
+    expect(recorder.looks(0, 0, generator(5))[0]?.inputs).toEqual(Float32Array.of(8, -8, ...Array(9).fill(8)))
+  })
+
+  it('has nothing to say about an empty answer', () => {
+    expect(new Recorder(2).looks(1, 3, generator(1))).toEqual([])
+  })
+})
+
+describe('a division', () => {
+  it('parts prompts, none in two parts, the same for a seed', () => {
+    const prompts = Array.from({ length: 200 }, (_, i) => i % 100)
+    const { train, validation, test } = divide(prompts, 1)
+    expect([train.size, validation.size, test.size]).toEqual([65, 15, 20])
+    expect(new Set([...train, ...validation, ...test]).size).toBe(100)
+    expect(divide(prompts, 1)).toEqual({ train, validation, test })
+    expect(divide(prompts, 2).test).not.toEqual(test)
+  })
+
+  it('needs ten prompts', () => {
+    expect(() => divide([1, 2, 3], 0)).toThrow('Expected at least 10 prompts to train on but received 3')
+  })
+})
+
+describe('measures of a head', () => {
+  const rows = [
+    { prompt: 0, score: 1, label: 1 },
+    { prompt: 0, score: 0, label: 0 },
+    { prompt: 1, score: 0, label: 1 },
+    { prompt: 1, score: 1, label: 0 },
+    { prompt: 2, score: 9, label: 1 }
+  ]
+  it('rank within the prompts in which there is something to rank', () => {
+    expect(rankingOf(rows, true, 1).within.mean).toBe(0.5)
+    expect(rankingOf(rows, false, 1).within.mean).toBe(0)
+    const better = rows.map((row) => ({ ...row, score: row.label }))
+    expect(differenceOf(better, rows, true, 1)).toEqual({ mean: 0.5, low: 0, high: 1 })
+  })
+
+  it('say how far predictions are from what came', () => {
+    const even = [0, 1].map((label) => ({ prompt: 0, score: 0, label }))
+    expect(calibrationError(even)).toBeCloseTo(0, 12)
+    expect(calibrationError([{ prompt: 0, score: 100, label: 0 }])).toBeCloseTo(1, 6)
+  })
+})
+
+describe('a fitted head', () => {
+  it('gives the same logits in the engine as where it was measured, linear or not', async () => {
+    const table = synthetic()
+    const division = divide(table.prompts, 3)
+    for (const hidden of [0, 16]) {
+      const net = await fitPart(binding, table, division, 'both', {
+        ...fit,
+        hidden,
+        epochs: 300,
+        stateColumns: 2,
+        binary: true
+      })
+      const features = binding.featureNames.map((name, i) => ({
+        name,
+        mean: net.fit.mean[i] as number,
+        std: net.fit.deviation[i] as number
+      }))
+      const path = join(folder, `fitted-${hidden}.gguf`)
+      const facts = { width: 2, features, activation: 'silu', trainedOn: 'made-up rows', modelSha256: '' } as const
+      await writeHeadFile(path, { ...facts, ...layersOf(net) })
+      const head = await binding.loadHead(path)
+      const rows = [0, 1, 2, 3, 4, 5, 6, 7].map((row) => table.input(row))
+      const states = Float32Array.from(rows.flatMap((row) => [...row.subarray(0, 2)]))
+      const confidence = Float32Array.from(rows.flatMap((row) => [...row.subarray(2)]))
+      const native = [...head.apply(states, confidence)]
+      for (const [i, row] of rows.entries()) expect(native[i]).toBeCloseTo(logitOf(net, row), 3)
+      head.close()
+      const right = [...division.test].flatMap((prompt) =>
+        Array.from({ length: 8 }, (_, i) => {
+          const row = prompt * 8 + i
+          return logitOf(net, table.input(row)) > 0 === (table.labels[row] as number) > 0.5
+        })
+      )
+      expect(right.filter(Boolean).length / right.length).toBeGreaterThan(0.88)
+    }
+  })
+
+  it('stops when the signal is aborted', async () => {
+    const table = synthetic()
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    const slow = { ...fit, hidden: 256, epochs: 5000, stateColumns: 2, binary: true, signal: controller.signal }
+    const fitting = fitPart(binding, table, divide(table.prompts, 3), 'both', slow)
+    setTimeout(() => controller.abort(reason), 50)
+    await expect(fitting).rejects.toBe(reason)
+  })
+})
+
+describe('a head trained on a model', () => {
+  let engine: Engine
+  beforeAll(async () => {
+    engine = await open(undefined, { head: null, threads: 1 })
+  })
+  afterAll(() => engine.close())
+
+  const train = async (name: string) => {
+    const problems = await readProblems(embedded.problems, 10)
+    const collect = { samples: 8, grid: 16, spread: 1, seed: 3, maxTokens: 200 }
+    const settings = {
+      label: verified,
+      binary: true,
+      trainedOn: 'verified answers',
+      collect,
+      fit: { ...fit, epochs: 5 }
+    }
+    return trainHead(binding, engine, problems, { ...settings, out: join(folder, name) })
+  }
+
+  it('drops into bestOf unchanged, is the same for a seed, and says what it is worth', async () => {
+    const trained = await train('one.gguf')
+    expect(trained.prompts).toEqual({ train: 6, validation: 2, test: 2 })
+    expect(trained.report.scores.map(({ score }) => score).slice(0, 3)).toEqual([
+      'head',
+      'head on the features alone',
+      'head on the state alone'
+    ])
+    expect(trained.report.scores).toHaveLength(12)
+    expect(await readFile(join(folder, 'one.gguf'))).toEqual(await readFile((await train('two.gguf')).path))
+    const own = await open(undefined, { head: trained.path, threads: 1 })
+    const result = await own.bestOf(4, (await readProblems(embedded.problems, 1))[0]?.prompt as string)
+    expect(result).toMatchObject({ scorer: 'head', reason: 'settled' })
+    expect(own.head?.trainedOn).toBe('verified answers')
+    await own.close()
+  })
+})

@@ -1,0 +1,62 @@
+"""The reward model's tokenizer: byte-level BPE, split like llama.cpp's pre-tokenizer "gpt-2".
+
+Its digits are single too, but the first digit of a number carries the space before it: " 37" is " 3", "7" here and " ", "3",
+"7" in the generator's vocabulary. So a number is shorter, and a generator's token that ends in a space changes its tokens
+here once the digit comes.
+
+    python tools/reward_tokenizer.py
+"""
+
+import argparse
+import random
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+import problems
+import tokenizer as words
+
+BOS, PROBLEM, SOLUTION, PAD = words.BOS, words.PROBLEM, words.SOLUTION, words.PAD
+SPECIAL = [*words.SPECIAL, "<|judge|>"]
+JUDGE = len(SPECIAL) - 1  # the token at which the reward is read
+
+# BOS is left to the tokenizer (add_bos). The reward is read at the token that closes the assistant's message.
+CHAT_TEMPLATE = ("{% for message in messages %}"
+                 "{% if message['role'] == 'user' %}<|problem|>{{ message['content'] }}<|solution|>"
+                 "{% elif message['role'] == 'assistant' %}{{ message['content'] }}<|judge|>"
+                 "{% endif %}{% endfor %}")
+
+
+def train(size, seed=17, count=6000):
+    rng = random.Random(seed)
+    texts = []
+    for _ in range(count):
+        problem = problems.draw_problem(rng, rng.randint(3, 12))
+        texts += [problem.text, problems.solve(problem, rng)[0]]
+    tokenizer = Tokenizer(models.BPE())
+    whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    # While merges are learned a digit stands alone, so none joins two digits; encoding then needs no such split.
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r" ?\p{N}"), "isolated"), whole])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=size, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), min_frequency=20,
+        show_progress=False))
+    tokenizer.pre_tokenizer = whole
+    return tokenizer
+
+
+def load(path):
+    return words.load(path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=592)
+    parser.add_argument("--out", type=Path, default=Path("tools/build/reward-tokenizer.json"))
+    args = parser.parse_args()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    train(args.size).save(str(args.out))
+
+
+if __name__ == "__main__":
+    main()
