@@ -47,6 +47,8 @@ export interface Arm {
   readonly n: number | null
   /** Null: the engine's default. */
   readonly scorer: Scorer | null
+  /** Whether that is the scorer of arms that set none. */
+  readonly usual: boolean
   /**
    * Of best-of-N only: the name of an arm. On each prompt as many candidates are written, the first ones, as it takes
    * to generate at least as many tokens as that arm did there.
@@ -78,15 +80,17 @@ export function parseArm(text: string, defaults: Defaults): Arm {
   }
   const checkpoints = checkpointsOf(values, text) ?? defaults.checkpoints
   const [scorer, n] = [values.get('scorer'), values.get('n')]
+  const usual = defaults.scorer ?? null
   const set = {
     n: n === undefined ? null : resolveCandidates(numberOf(n, `n of ${text}`)),
-    scorer: scorer === undefined ? (defaults.scorer ?? null) : scorerNamed(scorer, defaults.scorers),
+    scorer: scorer === undefined ? usual : scorerNamed(scorer, defaults.scorers),
     equalTokens
   }
   return {
     name: values.get('name') ?? text,
     definition: definitionOf(policy, { alpha, checkpoints }, set),
     policy: policies[policy]({ alpha, checkpoints }),
+    usual: set.scorer === usual,
     ...set
   }
 }

@@ -31,6 +31,7 @@ const ofOnePrompt: ReadonlySet<string> = new Set([
   'PROMPT_EMPTY',
   'PROMPT_INVALID',
   'PROMPT_TOO_LONG',
+  'CONTEXT_TOO_LONG',
   'TEMPLATE_FAILED',
   'TEMPLATE_MISSING',
   'TOKEN_INVALID',
@@ -38,10 +39,9 @@ const ofOnePrompt: ReadonlySet<string> = new Set([
   'LOGITS_INVALID'
 ])
 
-/** The arm that all others are compared with: best-of-N on all candidates by the engine's default scorer. */
+/** The arm that all others are compared with: best-of-N on all candidates by the scorer of arms that set none. */
 export function referenceOf(arms: readonly Arm[]): Arm | null {
-  const plain = (arm: Arm) =>
-    arm.policy.name === 'best-of-n' && arm.n === null && arm.equalTokens === null && arm.scorer === null
+  const plain = (arm: Arm) => arm.policy.name === 'best-of-n' && arm.n === null && arm.equalTokens === null && arm.usual
   return arms.find(plain) ?? null
 }
 

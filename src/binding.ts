@@ -100,6 +100,15 @@ export interface NativeForkParams {
   readonly topP: number
   readonly minP: number
   readonly stopTokens: Int32Array
+  /** What the branches write in place of what they would sample; list i is tokens[offsets[i]..offsets[i+1]]. */
+  readonly given?: TokenLists
+  /** Fill `certainties` and `topConfidences` of `NativeAdvance`. Default false. */
+  readonly certainties?: boolean
+}
+
+export interface TokenLists {
+  readonly tokens: Int32Array
+  readonly offsets: Int32Array
 }
 
 export type AdvanceReason = 'reached' | 'settled' | 'full' | 'deadline' | 'aborted'
@@ -123,6 +132,9 @@ export interface NativeAdvance {
   readonly tokens: Int32Array
   readonly logprobs: Float32Array
   readonly entropies: Float32Array
+  /** Empty unless the fork asked for them. */
+  readonly certainties: Float32Array
+  readonly topConfidences: Float32Array
   /** Rows decoded, ghost rows of `deterministic` included. */
   readonly decoded: number
   readonly decodeSeconds: number

@@ -30,6 +30,9 @@ export class Branch {
   #tokens = new Int32Array(64)
   #logprobs = new Float32Array(64)
   #entropies = new Float32Array(64)
+  /** Grow with the tokens, but only where the race asked for them. */
+  readonly #certainties: number[] = []
+  readonly #topConfidences: number[] = []
 
   constructor(id: number) {
     this.id = id
@@ -57,6 +60,20 @@ export class Branch {
   /** The latest score, or null before the first. */
   get score(): number | null {
     return this.scores.at(-1)?.score ?? null
+  }
+
+  /** What the engine read of each token's distribution (token-signal.ts says what); undefined unless it was asked to. */
+  get distributions(): { readonly certainties: Float32Array; readonly topConfidences: Float32Array } | undefined {
+    if (this.#certainties.length < this.#length) return undefined
+    return {
+      certainties: Float32Array.from(this.#certainties),
+      topConfidences: Float32Array.from(this.#topConfidences)
+    }
+  }
+
+  certain(certainties: Float32Array, topConfidences: Float32Array): void {
+    this.#certainties.push(...certainties)
+    this.#topConfidences.push(...topConfidences)
   }
 
   append(tokens: Int32Array, logprobs: Float32Array, entropies: Float32Array): void {
@@ -117,6 +134,7 @@ export class Branches {
         advance.logprobs.subarray(offset, end),
         advance.entropies.subarray(offset, end)
       )
+      branch.certain(advance.certainties.subarray(offset, end), advance.topConfidences.subarray(offset, end))
       offset = end
       const reason = this.#reason(advance.status[i] as number)
       if (reason !== null) branch.status = { state: 'finished', reason }

@@ -32,7 +32,9 @@ export async function choose(round: Round): Promise<void> {
   try {
     const race = { model: model.facts, head, turns: prompt.turns, n, maxTokens, signal: either }
     const scoring = { pool, prompt: prompt.text, signal: either }
-    round.choice = await finalChoice(pipeline, entrants, race, scoring, seed)
+    round.choice = await finalChoice(pipeline, entrants, race, scoring, seed, (tokens) => {
+      round.choiceTokens += tokens
+    })
     if (round.choice.failure !== null) forsake()
   } catch (error) {
     forsake()

@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { abortable, follow } from './abort.js'
+import { readAnswers } from './answers.js'
 import {
   loadBinding,
   type ModelFacts,
@@ -9,7 +10,7 @@ import {
   type NativeModel
 } from './binding.js'
 import { embedded } from './embedded.js'
-import { WinnowError } from './errors.js'
+import { expected, WinnowError } from './errors.js'
 import { openHead, openModel } from './model.js'
 import {
   type BestOfOptions,
@@ -102,14 +103,40 @@ export class Engine {
    * ENGINE_CLOSED.
    */
   async bestOf(n: number, prompt: PromptInput, options: BestOfOptions = {}): Promise<Result> {
-    const candidates = resolveCandidates(n)
+    return this.#queue(resolveCandidates(n), prompt, resolveBestOf(options), null)
+  }
+
+  /**
+   * Reads 1..256 answers that somebody else wrote as if this model had written them: the result has their scores at
+   * every checkpoint and their log-probabilities, and the one that scores highest as its winner. Nobody is killed
+   * unless a policy is given. Answers longer than `maxTokens` are cut there.
+   *
+   * Throws what `bestOf` does, and ANSWERS_INVALID.
+   */
+  async score(
+    prompt: PromptInput,
+    answers: readonly (string | Int32Array)[],
+    options: BestOfOptions = {}
+  ): Promise<Result> {
     const resolved = resolveBestOf(options)
+    if (!Array.isArray(answers) || !answers.every((item) => typeof item === 'string' || item instanceof Int32Array)) {
+      throw expected('ANSWERS_INVALID', 'an array of texts or Int32Arrays of tokens', 'the answers', answers)
+    }
+    return this.#queue(resolveCandidates(answers.length), prompt, resolved, answers)
+  }
+
+  async #queue(
+    n: number,
+    prompt: PromptInput,
+    resolved: ResolvedBestOfOptions,
+    answers: readonly (string | Int32Array)[] | null
+  ): Promise<Result> {
     const deadline = performance.now() + (resolved.deadlineMs ?? Number.POSITIVE_INFINITY)
     const { signal, release } = follow([this.#closing.signal, resolved.signal])
     try {
       const done = await this.#turn(signal)
       try {
-        return await this.#race(candidates, prompt, resolved, signal, deadline)
+        return await this.#race(n, prompt, resolved, answers, signal, deadline)
       } finally {
         done()
       }
@@ -168,10 +195,12 @@ export class Engine {
     n: number,
     input: PromptInput,
     options: ResolvedBestOfOptions,
+    answers: readonly (string | Int32Array)[] | null,
     signal: AbortSignal,
     deadline: number
   ): Promise<Result> {
     const prompt = await abortable(readPrompt(this.#model, input, options.raw), signal)
+    const given = answers === null ? null : await abortable(readAnswers(this.#model, answers), signal)
     const maxTokens = this.#fit(prompt, options.maxTokens)
     const scorer = options.scorer ?? this.#defaultScorer()
     const pool = await this.#streams.acquire({
@@ -190,6 +219,7 @@ export class Engine {
       n,
       maxTokens,
       options,
+      given,
       scorer,
       signal,
       deadline

@@ -9,6 +9,7 @@ export const codes = {
   PROMPT_EMPTY: { retryable: false },
   PROMPT_INVALID: { retryable: false },
   PROMPT_TOO_LONG: { retryable: false },
+  ANSWERS_INVALID: { retryable: false },
   TEMPLATE_MISSING: { retryable: false },
   TEMPLATE_FAILED: { retryable: false },
   NO_TOKENIZER: { retryable: false },

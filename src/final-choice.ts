@@ -42,14 +42,15 @@ export interface FinalChoice {
 /**
  * Chooses among finished answers; their candidates carry their text. Rejects only when the signal aborts, with its
  * reason: whatever fails on the way is `failure`, and the choice falls back to the highest shaped score, or raw score
- * before shaping, ties to the lower id. `seed` is the view's.
+ * before shaping, ties to the lower id. `seed` is the view's; `spend` is told of the tokens that each reward decoded.
  */
 export async function finalChoice(
   { rewards, verifier, shape, judges, select }: Pipeline,
   entrants: readonly Entrant[],
   race: RaceFacts,
   scoring: Scoring,
-  seed: number
+  seed: number,
+  spend: (tokens: number) => void = () => {}
 ): Promise<FinalChoice> {
   const judging: Judging = { prompt: scoring.prompt, signal: scoring.signal }
   const rejectedBy = new Map<number, string>()
@@ -61,7 +62,7 @@ export async function finalChoice(
   }
   if (entrants.length === 0) return conclude(null, 'nothing finished', null)
   try {
-    const rewarded = await reward(rewards, entrants, shaped, race, scoring)
+    const rewarded = await reward(rewards, entrants, shaped, race, scoring, spend)
     const verified = verifier === null ? rewarded : await verify(verifier, rewarded, judging)
     shaped = shape === null ? verified.map((one) => ({ ...one, shaped: one.raw })) : applyShape(shape, verified)
     const accepted = await judgeAll(judges, shaped, judging, rejectedBy)
@@ -92,16 +93,23 @@ async function reward(
   entrants: readonly Entrant[],
   contenders: readonly Contender[],
   race: RaceFacts,
-  scoring: Scoring
+  scoring: Scoring,
+  spend: (tokens: number) => void
 ): Promise<readonly Contender[]> {
   const columns: ArrayLike<number>[] = []
   for (const scorer of scorers) {
-    const session = await beginScoring(scorer, race)
+    const beginning = beginScoring(scorer, race)
+    const session = await abortable(beginning, scoring.signal).catch((error: unknown) => {
+      // Whoever begins all the same has nobody left to score for.
+      beginning.then((late) => late.end?.()).catch(() => {})
+      throw error
+    })
     try {
       const candidates = entrants.map(({ candidate }) => candidate)
-      columns.push(await scoresOf(scorer.name, session, candidates, scoring))
+      columns.push(await abortable(scoresOf(scorer.name, session, candidates, scoring), scoring.signal))
     } finally {
       await session.end?.()
+      spend(session.processedTokens ?? 0)
     }
   }
   return contenders.map((contender, i) => ({ ...contender, rewards: columns.map((column) => column[i] as number) }))

@@ -212,7 +212,8 @@ const isScorer = (value: unknown) => {
   const { score, begin } = (value ?? {}) as { readonly score?: unknown; readonly begin?: unknown }
   return typeof score === 'function' || typeof begin === 'function'
 }
-const isNeeds = (value: unknown) => Array.isArray(value) && value.every((need) => need === 'states' || need === 'text')
+const isNeeds = (value: unknown) =>
+  Array.isArray(value) && value.every((need) => need === 'states' || need === 'text' || need === 'distributions')
 
 const seedText = 'a whole number from 0 to 2^64-1'
 const bestOfSchema = z.strictObject({
@@ -226,7 +227,7 @@ const bestOfSchema = z.strictObject({
     check<Scorer | ScoreFunction>((value) => typeof value === 'function' || isScorer(value), 'a scorer or a function'),
     {
       name: [isName, 'a name'],
-      needs: [isNeeds, 'an array of "states" and "text"']
+      needs: [isNeeds, 'an array of "states", "text" and "distributions"']
     }
   ).optional(),
   pipeline: check<Pipeline>(

@@ -12,23 +12,30 @@ export interface Problem {
  * Reads problems, one JSON object a line: `{"prompt": text or messages, "answer": text or number}`, the answer
  * optional and compared as verifier.ts says; empty lines are skipped. Throws PROBLEMS_NOT_FOUND, or PROBLEMS_INVALID with the number of the line.
  */
-export async function readProblems(path: string, limit = Number.POSITIVE_INFINITY): Promise<Problem[]> {
+export async function readProblems(path: string, limit?: number): Promise<Problem[]> {
+  return readLines(path, limit, parseProblem)
+}
+
+/** The lines of a JSONL file, each by `parse`; empty ones are skipped. Throws as `readProblems`, and what `parse` does. */
+export async function readLines<T>(
+  path: string,
+  limit: number | undefined,
+  parse: (line: string, where: string) => T
+): Promise<T[]> {
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     const received = error.code === 'ENOENT' ? `${path}, which does not exist` : `${path}: ${error.message}`
     throw new WinnowError('PROBLEMS_NOT_FOUND', `Expected a file of problems but received ${received}`, {
       cause: error
     })
   })
-  const problems: Problem[] = []
-  for (const [index, line] of text
-    .replace(/^\uFEFF/, '')
-    .split(/\r?\n/)
-    .entries()) {
-    if (problems.length >= limit) break
-    if (line.trim() !== '') problems.push(parseProblem(line, `line ${index + 1} of ${path}`))
+  const items: T[] = []
+  const lines = text.replace(/^\uFEFF/, '').split(/\r?\n/)
+  for (const [index, line] of lines.entries()) {
+    if (items.length >= (limit ?? Number.POSITIVE_INFINITY)) break
+    if (line.trim() !== '') items.push(parse(line, `line ${index + 1} of ${path}`))
   }
-  if (problems.length === 0) throw expected('PROBLEMS_INVALID', 'at least one line', path, 'an empty file')
-  return problems
+  if (items.length === 0) throw expected('PROBLEMS_INVALID', 'at least one line', path, 'an empty file')
+  return items
 }
 
 /** One line. `where` names it in errors. */

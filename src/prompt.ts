@@ -45,7 +45,9 @@ export async function readPrompt(model: NativeModel, input: PromptInput, raw: bo
   }
   const turns = messages ?? [{ role: 'user', content: input as string }]
   const text = templated ? render(model, template, turns) : (input as string)
-  const written = templated ? await tokenizeTurns(model, template, turns, text) : await tokenize(model, text, true, raw)
+  const written = templated
+    ? await tokenizeTurns(model, turns, text, (slots) => render(model, template, slots))
+    : await tokenize(model, text, true, raw)
   const tokens = oneBos(model, written)
   if (tokens.length === 0)
     throw new WinnowError('PROMPT_EMPTY', 'Expected a prompt of at least one token but received none')
@@ -88,19 +90,19 @@ function render(model: NativeModel, template: string, messages: readonly ChatMes
   }
 }
 
-/** Tokens of a rendered chat whose messages cannot name special tokens. */
-async function tokenizeTurns(
+/** Tokens of a rendered chat, `rendered(turns)`, which is `text`; its messages cannot name special tokens. */
+export async function tokenizeTurns(
   model: NativeModel,
-  template: string,
   turns: readonly ChatMessage[],
-  text: string
+  text: string,
+  rendered: (turns: readonly ChatMessage[]) => string
 ): Promise<Int32Array> {
   const named = await Promise.all(turns.map(({ content }) => namesSpecials(model, content)))
   // Split only where it must be: tokens then do not join across the edges of a message.
   if (!named.includes(true)) return tokenize(model, text, true, true)
   const nonce = randomUUID()
   const slots = turns.map(({ role, content }, i) => ({ role, content: named[i] ? `${nonce}:${i}:` : content }))
-  const parts = render(model, template, slots).split(new RegExp(`${nonce}:(\\d+):`))
+  const parts = rendered(slots).split(new RegExp(`${nonce}:(\\d+):`))
   const pieces: Int32Array[] = []
   for (const [i, part] of parts.entries()) {
     // Of a split by one group, every second part is the group: which message belongs there.

@@ -8,7 +8,7 @@ import { choose } from './choose.js'
 import type { Result } from './result.js'
 import { concludeRace } from './result.js'
 import { type RaceSetup, Round } from './round.js'
-import { advance, decide, fork, kill, prefill, prepare, report, score } from './steps.js'
+import { advance, decide, endScoring, fork, kill, prefill, prepare, report, score } from './steps.js'
 
 export async function race(setup: RaceSetup): Promise<Result> {
   const round = new Round(setup)
@@ -26,10 +26,11 @@ export async function race(setup: RaceSetup): Promise<Result> {
       await kill(round, decision)
       report(round, decision)
     }
+    await endScoring(round)
     await choose(round)
     return await concludeRace(round)
   } finally {
-    await round.session?.end?.()
+    await endScoring(round)
     for (const step of undo) step()
   }
 }

@@ -27,7 +27,10 @@ export interface Usage {
   readonly generatedTokens: number
   /** Rows decoded: the prompt once, every generated token that was decoded, and ghost rows of `deterministic`. */
   readonly processedTokens: number
-  /** Tokens a reward model decoded: the prompt once, every generated token once, and its template's closing tokens. */
+  /**
+   * Tokens a reward model decoded: the prompt once, every generated token once, and its template's closing tokens. What
+   * the pipeline's rewards decoded is in it.
+   */
   readonly rewardTokens: number
   /**
    * An estimate of the tokens the killed branches would still have written: for each, the mean length of this race's
@@ -135,7 +138,7 @@ function usageOf(round: Round): Usage {
     promptTokens: round.setup.prompt.tokens.length,
     generatedTokens,
     processedTokens,
-    rewardTokens: round.session?.processedTokens ?? 0,
+    rewardTokens: (round.session?.processedTokens ?? 0) + round.choiceTokens,
     savedTokens,
     savedShare: savedTokens === null ? null : savedTokens / Math.max(1, savedTokens + generatedTokens),
     wallSeconds,

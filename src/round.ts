@@ -1,4 +1,4 @@
-import type { NativeHead, NativeModel, NativePool } from './binding.js'
+import type { NativeHead, NativeModel, NativePool, TokenLists } from './binding.js'
 import { type Branch, Branches } from './branch.js'
 import type { WinnowError } from './errors.js'
 import type { FinalChoice } from './final-choice.js'
@@ -22,6 +22,8 @@ export interface RaceSetup {
   /** What the context holds of the tokens asked for. */
   readonly maxTokens: number
   readonly options: ResolvedBestOfOptions
+  /** What the branches write in place of what they would sample; null lets them sample. */
+  readonly given: TokenLists | null
   readonly scorer: Scorer
   /** Aborted by the caller or by the engine's closing. */
   readonly signal: AbortSignal
@@ -56,6 +58,10 @@ export class Round {
   rejection: { readonly error: unknown } | null = null
   /** The scorer's part in this race, from its beginning on. */
   session: ScoringSession | null = null
+  /** It has been told that no more scores are wanted. */
+  scored = false
+  /** Tokens that reward models decoded for the final choice. */
+  choiceTokens = 0
   /** Checkpoints passed. */
   index = 0
   /** What the policy handed back last. */

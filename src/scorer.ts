@@ -13,6 +13,10 @@ export interface Candidate {
   readonly logprobs: Float32Array
   /** Entropy of the distribution each token was drawn from, nats. */
   readonly entropies: Float32Array
+  /** KL(uniform || p) at each token, nats; undefined unless the scorer `needs` distributions. */
+  readonly certainties?: Float32Array | undefined
+  /** Minus the mean log-probability of the 20 likeliest tokens, nats; undefined like `certainties`. */
+  readonly topConfidences?: Float32Array | undefined
   /** The text so far; empty unless the scorer `needs` text. */
   readonly text: string
 }
@@ -26,8 +30,11 @@ export interface Scoring {
   readonly signal: AbortSignal
 }
 
-/** `states`: the pool keeps hidden states. `text`: candidates come with their text. */
-export type Need = 'states' | 'text'
+/**
+ * `states`: the pool keeps hidden states. `text`: candidates come with their text. `distributions`: candidates come
+ * with `certainties` and `topConfidences`, for another pass over the logits of each token.
+ */
+export type Need = 'states' | 'text' | 'distributions'
 
 /** Candidates -> one raw number each, higher is better. Never NaN; minus infinity is allowed. */
 export interface PlainScorer {

@@ -25,25 +25,50 @@ export async function prefill(round: Round): Promise<void> {
   if (done.reason === 'deadline') end(round, 'deadline')
 }
 
-/** Lets a scorer that keeps something for each branch prepare for them. */
+/**
+ * Lets a scorer that keeps something for each branch prepare for them: load its model, wait for its turn. One that is
+ * not done when the caller's patience has ended has `grace` left; then the race ends.
+ */
 export async function prepare(round: Round): Promise<void> {
   if (round.reason !== null) return
-  const { scorer, model, head, prompt, n, maxTokens, signal } = round.setup
+  const { scorer, model, head, prompt, n, maxTokens, signal, options, deadline } = round.setup
   const startedAt = performance.now()
-  const race = { model: model.facts, head, turns: prompt.turns, n, maxTokens, signal }
-  round.session = await abortable(beginScoring(scorer, race), signal)
+  const patience = new Patience(deadline, options.stop, grace)
+  // The session keeps this signal; once patience has been released it follows the race's alone.
+  const { signal: either } = follow([signal, patience.over])
+  const race = { model: model.facts, head, turns: prompt.turns, n, maxTokens, signal: either }
+  const beginning = beginScoring(scorer, race)
+  try {
+    round.session = await abortable(beginning, either)
+  } catch (error) {
+    // Whoever begins all the same has nobody left to score for, and others may wait for its turn.
+    beginning.then((session) => session.end?.()).catch(() => {})
+    signal.throwIfAborted()
+    if (!patience.over.aborted) throw error
+    outOfPatience(round)
+  } finally {
+    patience.release()
+  }
   round.seconds.score += (performance.now() - startedAt) / 1000
+}
+
+/** After the last score, and once: the final choice may ask the same scorer again. */
+export async function endScoring(round: Round): Promise<void> {
+  if (round.session === null || round.scored) return
+  round.scored = true
+  await round.session.end?.()
 }
 
 /** n branches that share the prompt's cells. */
 export async function fork(round: Round): Promise<void> {
   if (round.reason !== null) return
-  const { pool, options, n, maxTokens } = round.setup
-  const { temperature, topK, topP, minP } = options.sampling
+  const { pool, options, n, maxTokens, given } = round.setup
+  const { seed, sampling } = options
   const stopTokens = Int32Array.from(options.stopTokens)
-  await native(
-    pool.fork({ count: n, seed: options.seed, firstCandidate: 0, maxTokens, temperature, topK, topP, minP, stopTokens })
-  )
+  const needs = [...round.setup.scorer.needs, ...(round.session?.needs ?? []), ...(options.pipeline?.needs ?? [])]
+  const certainties = needs.includes('distributions')
+  const branches = { count: n, seed, firstCandidate: 0, maxTokens, ...sampling, stopTokens, certainties }
+  await native(pool.fork(given === null ? branches : { ...branches, given }))
 }
 
 /** Writes until the next checkpoint, or until nothing lives, the streams are full or patience ends. */
@@ -210,7 +235,7 @@ function progress(round: Round, killed: readonly number[]): Progress {
 /** A branch as scorers see it. */
 export function candidate(branch: Branch, text: string): Candidate {
   const { id, status, tokens, logprobs, entropies } = branch
-  return { id, state: status.state, tokens, logprobs, entropies, text }
+  return { id, state: status.state, tokens, logprobs, entropies, ...branch.distributions, text }
 }
 
 async function native<T>(job: Promise<T>): Promise<T> {

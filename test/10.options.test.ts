@@ -50,7 +50,10 @@ describe('the options of bestOf', () => {
     [{ policy: { ...specReject(), choose: 3 } }, 'Expected a function or nothing for policy.choose but received 3'],
     [{ policy: { ...specReject(), checkpoints: { next() {} } } }, 'for policy.checkpoints but received an object'],
     [{ checkpoints: { next() {} } }, 'Expected checkpoints such as every(32) for checkpoints but received an object'],
-    [{ scorer: { name: 'x', score() {} } }, 'Expected an array of "states" and "text" for scorer.needs but received'],
+    [
+      { scorer: { name: 'x', score() {} } },
+      'Expected an array of "states", "text" and "distributions" for scorer.needs but received'
+    ],
     [{ scorer: { name: 'x', needs: ['state'], score() {} } }, 'for scorer.needs but received an array of 1'],
     [{ scorer: { needs: [], score() {} } }, 'Expected a name for scorer.name but received nothing'],
     [{ scorer: { name: 'x', needs: [] } }, 'Expected a scorer or a function for scorer but received an object'],

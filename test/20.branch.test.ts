@@ -14,6 +14,8 @@ function moved(rows: readonly (readonly [id: number, tokens: readonly number[], 
     tokens: Int32Array.from(tokens),
     logprobs: Float32Array.from(tokens, (token) => -token),
     entropies: Float32Array.from(tokens, (token) => token / 2),
+    certainties: new Float32Array(0),
+    topConfidences: new Float32Array(0),
     decoded: tokens.length,
     decodeSeconds: 0,
     sampleSeconds: 0

@@ -13,12 +13,11 @@ import { meanLogprob } from '../src/scorers/mean-logprob.js'
 import { confidenceNamed, confidenceNames } from '../src/scorers/named.js'
 import { perplexity } from '../src/scorers/perplexity.js'
 import { midranks, type Scale, scaled } from '../src/scorers/scale.js'
-import type { Distributions } from '../src/scorers/token-signal.js'
 
 const scoring = { prompt: '', signal: new AbortController().signal } as Scoring
 const race = {} as RaceFacts
 
-function candidate(logprobs: readonly number[], more: Partial<Candidate & Distributions> = {}): Candidate {
+function candidate(logprobs: readonly number[], more: Partial<Candidate> = {}): Candidate {
   const entropies = Float32Array.from(logprobs, (value) => -value / 2)
   const tokens = new Int32Array(logprobs.length)
   return { id: 0, state: 'live', tokens, logprobs: Float32Array.from(logprobs), entropies, text: '', ...more }
@@ -150,7 +149,8 @@ describe('confidence', () => {
 
 describe('a name on the command line', () => {
   it.each(confidenceNames)('%s is a scorer', async (name) => {
-    expect(await scoreOf(confidenceNamed(name) as PlainScorer, candidate([-1, -1]))).toBeLessThan(0)
+    const distributions = { certainties: Float32Array.of(-1, -2), topConfidences: Float32Array.of(-3, -4) }
+    expect(await scoreOf(confidenceNamed(name) as PlainScorer, candidate([-1, -1], distributions))).toBeLessThan(0)
   })
 
   it('may give the window', () => {

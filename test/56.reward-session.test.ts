@@ -32,10 +32,12 @@ interface Settings {
   maxTokens?: number
   context?: number
   reencode?: boolean
+  question?: string
 }
 
 async function session(settings: Settings) {
   const { same = true, steps = null, n = 4, maxTokens = 200, context = 4096, reencode = false } = settings
+  const { question = 'why?' } = settings
   const mirrors: FakeMirror[] = []
   const released: boolean[] = []
   const source: Mirrors = {
@@ -55,7 +57,7 @@ async function session(settings: Settings) {
   const race: RaceFacts = {
     model: { ...model.facts, path: embedded.model },
     head: null,
-    turns: [{ role: 'user', content: 'why?' }],
+    turns: [{ role: 'user', content: question }],
     n,
     maxTokens,
     signal: scoring.signal
@@ -133,6 +135,29 @@ describe('a reward session', () => {
     expect(await scored.score([candidate(0, long)], scoring)).toEqual([await scratch(long)])
     expect(mirrors).toHaveLength(2)
     expect(scored.processedTokens).toBe(2 * prefix.length + 2 + 50 + 2 * suffix.length)
+  })
+
+  it('keeps no streams in a larger mirror for branches that are gone', async () => {
+    const { session: scored, mirrors } = await session({ same: false, n: 3, maxTokens: 4 })
+    await scored.score([candidate(0, '..'), candidate(1, '..', 'finished'), candidate(2, '..')], scoring)
+    await scored.kill([0])
+    await scored.score([candidate(2, '.'.repeat(50))], scoring)
+    expect(mirrors[1]?.calls.slice(1)).toEqual(['fork 3', 'drop 1 0', 'score 2: 50'])
+  })
+
+  it('says so when the reward model is closed while it reads', async () => {
+    const { session: scored, mirrors } = await session({ n: 1 })
+    ;(mirrors[0] as FakeMirror).milliseconds = 10_000
+    const scores = scored.score([candidate(0, 'ab')], scoring)
+    setTimeout(() => mirrors[0]?.abort(), 10)
+    await expect(scores).rejects.toMatchObject({ code: 'CLOSED' })
+  })
+
+  it('takes special tokens that a question names for plain text', async () => {
+    const { session: scored, prefix } = await session({ n: 1, question: 'w<s>?' })
+    const plain = [prefix[0] as number, ...bytes('<user>w<s>?<assistant>')]
+    const closing = bytes('!')
+    expect(await scored.score([candidate(0, 'ab')], scoring)).toEqual([logitOf([...plain, ...bytes('ab'), ...closing])])
   })
 
   it('refuses what its context cannot hold', async () => {

@@ -8,6 +8,7 @@ import { specReject } from '../src/policies/spec-reject.js'
 import { type Decision, highest, type Policy, type View } from '../src/policy.js'
 import { race } from '../src/race.js'
 import type { Candidate, Scorer } from '../src/scorer.js'
+import { selfCertainty } from '../src/scorers/confidence.js'
 import { rewardHead } from '../src/scorers/head.js'
 import { meanLogprob } from '../src/scorers/mean-logprob.js'
 import { minLogprob } from '../src/scorers/min-logprob.js'
@@ -266,6 +267,29 @@ describe('scorers', () => {
     expect(result).toMatchObject({ reason: 'failed', winner: { id: 1 }, failure: { code: 'SCORER_FAILED' } })
   })
 
+  it('that need distributions get them with every token, and others pay nothing for them', async () => {
+    const seen: (Float32Array | undefined)[][] = []
+    const scorer = (needs: Scorer['needs']): Scorer => ({
+      name: 'watcher',
+      needs,
+      score(all) {
+        seen.push(all.flatMap(({ certainties, topConfidences }) => [certainties, topConfidences]))
+        return all.map(() => 0)
+      }
+    })
+    const { engine } = fakeEngine({ length: () => 3 })
+    await engine.bestOf(1, 'hi', { scorer: scorer(['distributions']), checkpoints: at([2]) })
+    await engine.bestOf(1, 'hi', { scorer: scorer([]) })
+    expect(seen).toEqual([
+      [Float32Array.of(0, 0.1), Float32Array.of(5, 5)],
+      [Float32Array.of(0, 0.1, 0.2), Float32Array.of(5, 5, 5)],
+      [undefined, undefined]
+    ])
+    const { winner, failure } = await engine.bestOf(3, 'hi', { scorer: selfCertainty() })
+    expect([winner?.id, failure]).toEqual([2, null])
+    expect(winner?.score).toBeCloseTo(2.1, 6)
+  })
+
   it('that need a head are refused without one', async () => {
     const { engine } = fakeEngine(tens, { head: false })
     expect(await rejected(engine.bestOf(2, 'hi', { scorer: rewardHead() }))).toMatchObject({ code: 'HEAD_MISSING' })
@@ -364,7 +388,18 @@ describe('a race ends early', () => {
     )
     const [model, prompt] = [new FakeModel(), { text: 'hi', tokens: Int32Array.of(1, 2, 3), turns: [] }]
     const [signal, deadline] = [new AbortController().signal, Number.POSITIVE_INFINITY]
-    const setup = { pool, model, head: new FakeHead(), prompt, n: 2, maxTokens: 300, options, signal, deadline }
+    const setup = {
+      pool,
+      model,
+      head: new FakeHead(),
+      prompt,
+      n: 2,
+      maxTokens: 300,
+      options,
+      given: null,
+      signal,
+      deadline
+    }
     const result = await race({ ...setup, scorer: rewardHead(), forsakePool() {} })
     expect(result.reason).toBe('full')
     expect(result.winner).toMatchObject({ id: 1, status: { state: 'finished', reason: 'full' } })

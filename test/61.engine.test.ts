@@ -50,6 +50,25 @@ describe('the engine', () => {
     expect(pools[0]?.closed).toBe(true)
   })
 
+  it('scores answers that somebody else wrote, texts or tokens', async () => {
+    const { engine, pools } = fakeEngine({ ...tens, score: (id, tokens) => 10 * tokens + id })
+    const result = await engine.score('hi', ['abc', Int32Array.of(120, 121), ''])
+    expect(result.branches.map(({ text, score }) => [text, score])).toEqual([
+      ['abc', 30],
+      ['xy', 21],
+      ['', 2]
+    ])
+    expect(result).toMatchObject({ text: 'abc', reason: 'settled', policy: 'best-of-n' })
+    expect(pools[0]?.calls).toEqual(['prefill 3', 'fork 3', 'advance 512', 'score 0 1 2'])
+    expect((await engine.score('hi', ['abcdef'], { maxTokens: 4 })).winner?.status).toEqual({
+      state: 'finished',
+      reason: 'length'
+    })
+    for (const wrong of [7, ['a', 7], 'abc'])
+      expect(await failure(engine.score('hi', wrong as never))).toMatchObject({ code: 'ANSWERS_INVALID' })
+    expect(await failure(engine.score('hi', []))).toMatchObject({ code: 'OPTION_INVALID' })
+  })
+
   it('closes the pool, then the head, then the model, once, and ends what runs', async () => {
     const { engine, pools, head, model } = fakeEngine({ length: () => 500, stepMs: 5 })
     const running = failure(engine.bestOf(2, 'hi'))

@@ -4,7 +4,7 @@ import { judgeOf } from '../src/judge.js'
 import { ended } from '../src/judges/threshold.js'
 import { pipeline } from '../src/pipeline.js'
 import { specReject } from '../src/policies/spec-reject.js'
-import { scorerOf } from '../src/scorer.js'
+import { type SessionScorer, scorerOf } from '../src/scorer.js'
 import { rewardHead } from '../src/scorers/head.js'
 import { rankMean } from '../src/selections/rank-mean.js'
 import { lengthPenalty } from '../src/shapers/length-penalty.js'
@@ -109,6 +109,43 @@ describe('the final choice of a race', () => {
     })
     expect(performance.now() - startedAt).toBeLessThan(5000)
     expect(result).toMatchObject({ winner: { id: 2 }, choice: null })
+    await engine.close()
+  })
+
+  it('does not outlast the caller’s patience either when a reward thinks for ever', async () => {
+    const { engine } = fakeEngine(script)
+    const slow = { name: 'slow', needs: [], score: () => new Promise<number[]>(() => {}) }
+    const result = await engine.bestOf(3, 'x', {
+      scorer: byId,
+      deadlineMs: 200,
+      pipeline: pipeline({ rewards: [slow] })
+    })
+    expect(result).toMatchObject({ winner: { id: 2 }, choice: null })
+    await engine.close()
+  })
+
+  it('may ask a scorer again that serves one session at a time, and counts what both decoded', async () => {
+    const { engine } = fakeEngine(script)
+    let free = Promise.resolve()
+    const alone: SessionScorer = {
+      name: 'alone',
+      needs: [],
+      async begin() {
+        await free
+        let end = () => {}
+        free = new Promise((resolve) => {
+          end = resolve
+        })
+        return { needs: [], score: (all) => all.map(({ id }) => id), processedTokens: 7, end: async () => end() }
+      }
+    }
+    const result = await engine.bestOf(3, 'x', {
+      scorer: alone,
+      deadlineMs: 2000,
+      pipeline: pipeline({ rewards: [alone], select: rankMean() })
+    })
+    expect(result.choice?.contenders.map(({ rewards }) => rewards)).toEqual([[0], [1], [2]])
+    expect(result.usage.rewardTokens).toBe(14)
     await engine.close()
   })
 

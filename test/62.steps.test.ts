@@ -88,6 +88,28 @@ describe('what a scorer throws', () => {
   })
 })
 
+describe('a scorer that does not begin', () => {
+  it('does not outlast the deadline, and is ended when it begins all the same', async () => {
+    let ends = 0
+    let begin = () => {}
+    const session = { needs: [], score: () => [], end: async () => void ends++ }
+    const scorer = {
+      name: 'slow',
+      needs: [],
+      begin: () =>
+        new Promise<typeof session>((resolve) => {
+          begin = () => resolve(session)
+        })
+    }
+    const result = await fakeEngine(tens).engine.bestOf(2, 'hi', { scorer, deadlineMs: 20 })
+    expect(result).toMatchObject({ reason: 'deadline', winner: null })
+    expect(ends).toBe(0)
+    begin()
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(ends).toBe(1)
+  })
+})
+
 describe('peak cells', () => {
   it("are this race's own, and 0 when it ended before the prompt was decoded", async () => {
     const { engine, pools } = fakeEngine(tens)

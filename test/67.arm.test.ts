@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { parseArm, parseArms, parseCheckpoints } from '../src/arm.js'
+import { referenceOf } from '../src/bench.js'
 import { doubling } from '../src/checkpoint.js'
+import { meanLogprob } from '../src/scorers/mean-logprob.js'
 
 const defaults = { alpha: 0.5, checkpoints: doubling(32) }
 
@@ -27,6 +29,12 @@ describe('a policy on the command line', () => {
     expect(parseArm('random-kill:every=16:name=lots', defaults)).toMatchObject({ name: 'lots' })
     expect(parseArm('spec-reject-paper:doubling=4', defaults).policy.checkpoints.name).toBe('doubling:4')
     expect(parseArm('spec-reject:checkpoints=every:8:alpha=0.1', defaults).policy.checkpoints.name).toBe('every:8')
+  })
+
+  it('is the reference where it is best-of-N by the scorer of arms that set none, whichever that is', () => {
+    const texts = ['best-of-n:scorer=min-logprob', 'best-of-n:name=all', 'best-of-n:equal-tokens=all']
+    expect(referenceOf(parseArms(texts, { ...defaults, scorer: meanLogprob() }))?.name).toBe('all')
+    expect(referenceOf(parseArms(texts, defaults))?.name).toBe('all')
   })
 
   it('has a definition that spells out what it means, whatever its name', () => {

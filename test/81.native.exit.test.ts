@@ -46,6 +46,10 @@ describe('the process', () => {
     expect(at - Number(stdout)).toBeLessThan(soon)
   })
 
+  test('exits in a callback of a fit with its own code', async () => {
+    expect(await run('exit-in-epoch')).toMatchObject({ code: 7, signal: null, stderr: '' })
+  })
+
   test.each(['exit-open', 'end-open'])('ends well with models and pools left open (%s)', async (scenario) => {
     const { code, signal, stderr } = await run(scenario)
     expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
@@ -69,6 +73,14 @@ describe('a worker thread', () => {
   test('exits by itself in the middle of a decode', async () => {
     const { code, signal, stdout } = await run('worker-exits-mid-decode')
     expect({ code, signal, stdout }).toEqual({ code: 0, signal: null, stdout: '5\n' })
+  })
+
+  test.each([
+    ['exits by itself in a callback of a fit', 'worker-exits-in-epoch', '5\n'],
+    ['is terminated in a callback of a fit', 'terminate-in-epoch', '1\n'],
+    ['is terminated while it fits', 'terminate-fitting', '1\n']
+  ])('%s, and the process lives', async (_what, scenario, stdout) => {
+    expect(await run(scenario)).toMatchObject({ code: 0, signal: null, stdout, stderr: '' })
   })
 
   test('does the same work as the main thread, beside another', async () => {

@@ -6,11 +6,12 @@ import { loadBinding } from '../src/binding.js'
 import { embedded } from '../src/embedded.js'
 import { type Engine, open } from '../src/engine.js'
 import { writeHeadFile } from '../src/heads/file.js'
-import { verified } from '../src/heads/labels.js'
+import { rewarded, verified } from '../src/heads/labels.js'
 import { calibrationError, differenceOf, rankingOf } from '../src/heads/measure.js'
 import { layersOf, logitOf } from '../src/heads/net.js'
 import { Recorder } from '../src/heads/recorder.js'
 import { HeadTable } from '../src/heads/table.js'
+import { parseTrace, readTraces, type Trace } from '../src/heads/traces.js'
 import { divide, fitPart } from '../src/heads/train.js'
 import { trainHead } from '../src/heads/train-head.js'
 import { readProblems } from '../src/problems.js'
@@ -143,7 +144,10 @@ describe('a fitted head', () => {
     const slow = { ...fit, hidden: 256, epochs: 5000, stateColumns: 2, binary: true, signal: controller.signal }
     const fitting = fitPart(binding, table, divide(table.prompts, 3), 'both', slow)
     setTimeout(() => controller.abort(reason), 50)
+    const started = performance.now()
     await expect(fitting).rejects.toBe(reason)
+    // All 5000 epochs take much longer, and the reason is the same after them.
+    expect(performance.now() - started).toBeLessThan(3000)
   })
 })
 
@@ -155,7 +159,7 @@ describe('a head trained on a model', () => {
   afterAll(() => engine.close())
 
   const train = async (name: string) => {
-    const problems = await readProblems(embedded.problems, 10)
+    const traces = await readTraces(embedded.problems, 10)
     const collect = { samples: 8, grid: 16, spread: 1, seed: 3, maxTokens: 200 }
     const settings = {
       label: verified,
@@ -164,7 +168,7 @@ describe('a head trained on a model', () => {
       collect,
       fit: { ...fit, epochs: 5 }
     }
-    return trainHead(binding, engine, problems, { ...settings, out: join(folder, name) })
+    return trainHead(binding, engine, traces, { ...settings, out: join(folder, name) })
   }
 
   it('drops into bestOf unchanged, is the same for a seed, and says what it is worth', async () => {
@@ -182,5 +186,50 @@ describe('a head trained on a model', () => {
     expect(result).toMatchObject({ scorer: 'head', reason: 'settled' })
     expect(own.head?.trainedOn).toBe('verified answers')
     await own.close()
+  })
+
+  it('learns from answers that somebody else wrote and rewarded, as from its own', async () => {
+    const problems = await readTraces(embedded.problems, 12)
+    const traces: Trace[] = problems.map((problem, p) => ({
+      ...problem,
+      samples: [1, 2, 3, 4].map((i) => ({
+        answer: `Start: ${i}. The answer is ${i}.`,
+        reward: i * 10 + p,
+        right: null
+      }))
+    }))
+    const collect = { samples: 1, grid: 4, spread: 1, seed: 3, maxTokens: 50 }
+    const settings = { label: rewarded, binary: false, trainedOn: 'rewards', collect, fit }
+    const trained = await trainHead(binding, engine, traces, { ...settings, out: join(folder, 'rewards.gguf') })
+    expect(trained.report.measure.within).toBe("Kendall's tau-b")
+    expect(trained.report.calibration).toBeNull()
+    expect(trained.report.scores[0]?.quarters[3]?.within.mean).toBeGreaterThan(0.5)
+  })
+})
+
+describe('a trace', () => {
+  it('brings samples as texts, or as objects with rewards', () => {
+    const line = '{"prompt":"p","answer":3,"samples":["a",{"text":"b","reward":2},{"tokens":[5,6],"right":true}]}'
+    expect(parseTrace(line, 'line 1')).toEqual({
+      prompt: 'p',
+      answer: '3',
+      samples: [
+        { answer: 'a', reward: null, right: null },
+        { answer: 'b', reward: 2, right: null },
+        { answer: Int32Array.of(5, 6), reward: null, right: true }
+      ]
+    })
+    expect(parseTrace('{"prompt":"p"}', 'line 1').samples).toBeNull()
+  })
+
+  it.each([
+    ['{"prompt":"p","samples":[]}', 'Expected 1 to 256 samples for line 1 but received an array of 0'],
+    ['{"prompt":"p","samples":[7]}', 'Expected text or an object for sample 0 on line 1 but received 7'],
+    ['{"prompt":"p","samples":[{"text":"a","tokens":[1]}]}', 'for sample 0 on line 1 but received both'],
+    ['{"prompt":"p","samples":[{"tokens":[-1]}]}', 'Expected "text" or "tokens" for sample 0 on line 1'],
+    ['{"prompt":"p","samples":[{"text":"a","reward":"x"}]}', 'Expected a finite number as "reward"'],
+    ['{"prompt":"p","samples":[{"text":"a","right":1}]}', 'Expected true or false as "right"']
+  ])('like %s is refused', (line, sentence) => {
+    expect(() => parseTrace(line, 'line 1')).toThrow(sentence)
   })
 })

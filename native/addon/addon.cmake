@@ -20,7 +20,9 @@ foreach(module winnow loader)
   set_target_properties(${module} PROPERTIES PREFIX "" SUFFIX ".node" CXX_VISIBILITY_PRESET hidden
                                              VISIBILITY_INLINES_HIDDEN ON)
   target_include_directories(${module} SYSTEM PRIVATE ${CMAKE_JS_INC})
+  # Without SWALLOW a worker thread that ends inside one of our callbacks ends the whole process.
   target_compile_definitions(${module} PRIVATE NAPI_VERSION=${WINNOW_NODE_API_VERSION} NODE_ADDON_API_CPP_EXCEPTIONS
+                                               NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
                                                BUILDING_NODE_EXTENSION
                                                WINNOW_VERSION="${WINNOW_VERSION}"
                                                WINNOW_LLAMA_VERSION="${WINNOW_LLAMA_VERSION}")

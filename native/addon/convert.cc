@@ -1,5 +1,7 @@
 #include "convert.h"
 
+#include <algorithm>
+
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -163,6 +165,24 @@ MirrorRequest to_mirror_request(const Napi::Value& value) {
   return request;
 }
 
+// { tokens, offsets }: list i is tokens[offsets[i]..offsets[i+1]).
+static std::vector<std::vector<Token>> to_lists(const Napi::Value& value, const char* name) {
+  const Napi::Object from = to_object(value, name);
+  const std::vector<std::int32_t> tokens = to_int32s(from.Get("tokens"), "tokens");
+  const std::vector<std::int32_t> offsets = to_int32s(from.Get("offsets"), "offsets");
+  const bool rise = !offsets.empty() && offsets.front() == 0 && std::is_sorted(offsets.begin(), offsets.end()) &&
+                    static_cast<std::size_t>(offsets.back()) == tokens.size();
+  if (!rise) {
+    throw Napi::TypeError::New(
+        value.Env(),
+        std::string("Expected offsets that rise from 0 to the number of tokens for ") + name + " but received others");
+  }
+  std::vector<std::vector<Token>> lists;
+  for (std::size_t i = 0; i + 1 < offsets.size(); ++i)
+    lists.emplace_back(tokens.begin() + offsets[i], tokens.begin() + offsets[i + 1]);
+  return lists;
+}
+
 ForkParams to_fork_params(const Napi::Value& value) {
   const Napi::Object from = to_object(value, "the fork options");
   ForkParams params;
@@ -175,6 +195,8 @@ ForkParams to_fork_params(const Napi::Value& value) {
   params.sampling.top_p = real(from, "topP");
   params.sampling.min_p = real(from, "minP");
   params.stop_tokens = to_int32s(from.Get("stopTokens"), "stopTokens");
+  if (from.Has("certainties")) params.certainties = to_bool(from.Get("certainties"), "certainties");
+  if (from.Has("given")) params.given = to_lists(from.Get("given"), "given");
   return params;
 }
 
@@ -271,6 +293,8 @@ Napi::Value from_advance(Napi::Env env, const Advance& advance) {
   to["tokens"] = from_int32s(env, advance.tokens);
   to["logprobs"] = from_floats(env, advance.logprobs);
   to["entropies"] = from_floats(env, advance.entropies);
+  to["certainties"] = from_floats(env, advance.certainties);
+  to["topConfidences"] = from_floats(env, advance.top_confidences);
   to["decoded"] = static_cast<double>(advance.decoded);
   to["decodeSeconds"] = advance.decode_seconds;
   to["sampleSeconds"] = advance.sample_seconds;

@@ -25,7 +25,8 @@ struct OwnedRows {
 struct Shared {
   OwnedRows train, validation;
   FitParams params;
-  std::atomic<bool> stop{false};
+  // Held by stop() as well, which lives as long as JavaScript keeps it: the rows do not.
+  std::shared_ptr<std::atomic<bool>> stop = std::make_shared<std::atomic<bool>>(false);
   std::mutex mutex;  // guards epochs: filled by the job, emptied by JavaScript
   std::vector<Epoch> epochs;
   Napi::FunctionReference on_epoch;  // JavaScript thread only
@@ -55,8 +56,9 @@ FitParams to_fit_params(const Napi::Value& value) {
   const auto share = [&](const char* name, double low, double high) {
     const double number = to_number(object.Get(name), name);
     if (number >= low && number <= high) return number;
-    throw Napi::RangeError::New(value.Env(),
-                                std::string("Expected ") + name + " in range but received " + std::to_string(number));
+    throw Napi::RangeError::New(value.Env(), std::string("Expected ") + std::to_string(low) + " to " +
+                                                 std::to_string(high) + " for " + name + " but received " +
+                                                 std::to_string(number));
   };
   FitParams params;
   params.columns = whole("columns", 1, 1 << 20);
@@ -121,23 +123,20 @@ Napi::Value fit_head_wrapped(const Napi::CallbackInfo& info) {
   using Worker = PromiseWorker<Fit>;
   Worker::Steps steps;
   steps.work = [shared] {
-    return fit_head(shared->train.view(), shared->validation.view(), shared->params, shared->stop,
+    return fit_head(shared->train.view(), shared->validation.view(), shared->params, *shared->stop,
                     [&](const Epoch& epoch) {
                       const std::lock_guard lock(shared->mutex);
                       shared->epochs.push_back(epoch);
                     });
   };
   steps.convert = from_fit;
-  steps.abort = [shared] { shared->stop = true; };
+  steps.abort = [shared] { *shared->stop = true; };
   steps.tick = [shared](Napi::Env tick_env) { tell_epochs(tick_env, *shared); };
-  steps.settled = [shared](Napi::Env settled_env) {
-    tell_epochs(settled_env, *shared);
-    shared->on_epoch.Reset();
-  };
+  steps.settled = [shared](Napi::Env settled_env) { tell_epochs(settled_env, *shared); };
   Napi::Object handle = Napi::Object::New(env);
   handle["done"] = Worker::run(*AddonData::of(env).jobs, env, std::move(steps));
   handle["stop"] = Napi::Function::New(
-      env, [shared](const Napi::CallbackInfo&) { shared->stop = true; }, "stop");
+      env, [stop = shared->stop](const Napi::CallbackInfo&) { *stop = true; }, "stop");
   return handle;
 }
 

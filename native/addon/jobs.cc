@@ -88,7 +88,11 @@ void Jobs::wait_complete(napi_env raw, napi_status, void* data) {
   const Napi::Env env(raw);
   try {
     jobs.settle_done();
-    for (Running& running : jobs.running_) running.job->tick(env);
+    // A callback may end in shutdown(), by process.exit() in a worker thread for example: that empties running_.
+    std::vector<std::shared_ptr<Job>> ticking;
+    for (const Running& running : jobs.running_) ticking.push_back(running.job);
+    for (const std::shared_ptr<Job>& job : ticking)
+      if (!jobs.closed_) job->tick(env);
     if (jobs.drain_) jobs.drain_(env);
   } catch (const Napi::Error& error) {
     // A logger or progress callback threw: that is the program's uncaught exception, not the job's failure.
@@ -121,7 +125,12 @@ void Jobs::shutdown() noexcept {
   for (Running& running : running_) running.job->request_abort();
   for (Running& running : running_)
     if (running.thread.joinable()) running.thread.join();
-  running_.clear();
+  std::list<Running> ended;
+  {
+    const std::lock_guard lock(mutex_);  // wait() may be looking at it, on its libuv thread
+    ended.swap(running_);
+  }
+  ended.clear();
   for (auto resource = owned_.rbegin(); resource != owned_.rend(); ++resource)
     if (const std::shared_ptr<Resource> alive = resource->lock()) alive->release();
   owned_.clear();

@@ -57,7 +57,7 @@ class Jobs : public std::enable_shared_from_this<Jobs> {
 
  private:
   struct Running {
-    std::unique_ptr<Job> job;
+    std::shared_ptr<Job> job;  // shared with a tick, which may end in shutdown()
     std::thread thread;
     bool done = false;  // guarded by mutex_
   };

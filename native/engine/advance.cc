@@ -8,6 +8,8 @@ void forget_taken(std::vector<Branch>& branches) {
     branch.tokens.clear();
     branch.logprobs.clear();
     branch.entropies.clear();
+    branch.certainties.clear();
+    branch.top_confidences.clear();
   }
 }
 
@@ -20,6 +22,9 @@ void report_taken(const std::vector<Branch>& branches, Advance& into) {
     into.tokens.insert(into.tokens.end(), branch.tokens.begin(), branch.tokens.end());
     into.logprobs.insert(into.logprobs.end(), branch.logprobs.begin(), branch.logprobs.end());
     into.entropies.insert(into.entropies.end(), branch.entropies.begin(), branch.entropies.end());
+    into.certainties.insert(into.certainties.end(), branch.certainties.begin(), branch.certainties.end());
+    into.top_confidences.insert(into.top_confidences.end(), branch.top_confidences.begin(),
+                                branch.top_confidences.end());
   }
 }
 

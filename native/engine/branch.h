@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "certainty.h"
 #include "confidence.h"
 #include "pool.h"
 #include "sampler.h"
@@ -18,11 +19,12 @@ struct Branch {
   int generated = 0;  // decoded tokens
   int row = 0;        // its row in the logits and states of the last decode, while it is live
   Sampled next;       // sampled, not yet decoded
+  Certainty next_certainty;
   Confidence confidence;
   std::vector<float> state;  // copied when it ends; the rows themselves last until the next decode
   // Taken in the current call of advance().
   std::vector<Token> tokens;
-  std::vector<float> logprobs, entropies;
+  std::vector<float> logprobs, entropies, certainties, top_confidences;
   bool touched = false;  // it took tokens or ended
 };
 

@@ -26,7 +26,7 @@ void check_rows(const char* name, const FitRows& rows, std::size_t columns, bool
 std::vector<Span> groups_of(const FitRows& rows);
 
 struct Standardisation {
-  std::vector<float> mean, deviation;  // of each column; one that hardly varies keeps its scale
+  std::vector<float> mean, deviation;  // of each column; a deviation is at least 1e-3
 };
 
 Standardisation standardisation_of(const FitRows& rows, std::size_t columns);

@@ -71,6 +71,10 @@ class Fitter {
         break;
       }
     }
+    if (fit.best == 0 && !fit.stopped) {
+      throw EngineError("OPTION_INVALID", "Expected a finite validation loss but received none in " +
+                                              std::to_string(fit.epochs.size()) + " epochs");
+    }
     net_.parameters = std::move(best);
     finish(fit);
     return fit;

@@ -36,15 +36,15 @@ struct Epoch {
 };
 
 struct Fit {
-  bool stopped = false;                // the abort flag ended it; the best epoch so far is here
+  bool stopped = false;                // the abort flag ended it; the best epoch so far is here, if any
   std::vector<float> parameters;       // as HeadNet, for inputs as they came (state) and standardised (features)
   std::vector<float> mean, deviation;  // of the features
   std::vector<Epoch> epochs;
-  int best = 0;  // the epoch that is here
+  int best = 0;  // the epoch that is here; 0: stopped before the first one ended, nothing was learnt
 };
 
 // Throws EngineError OPTION_INVALID: no rows, a label or input that is not finite, labels outside 0..1 where binary,
-// all labels equal.
+// all labels equal; no epoch with a finite validation loss.
 Fit fit_head(const FitRows& train, const FitRows& validation, const FitParams& params, const std::atomic<bool>& abort,
              const std::function<void(const Epoch&)>& on_epoch = {});
 

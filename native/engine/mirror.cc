@@ -52,7 +52,7 @@ struct Mirror::State {
 };
 
 Mirror::Mirror() = default;
-Mirror::~Mirror() = default;
+Mirror::~Mirror() { state_.reset(); }  // before abort_, which the streams read
 
 std::unique_ptr<Mirror> Mirror::create(std::shared_ptr<Model> model, const PoolParams& requested) {
   if (!model) throw EngineError("OPTION_INVALID", "Expected a model for the mirror but received none");

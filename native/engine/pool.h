@@ -57,6 +57,10 @@ struct ForkParams {
   int max_tokens = 0;                 // generated tokens per branch, at least 1
   Sampling sampling;
   std::vector<Token> stop_tokens;
+  // Where not empty, one list for each branch: it takes these tokens instead of sampled ones, and then ends. Their
+  // log-probabilities, states and features are what they would be had it sampled them.
+  std::vector<std::vector<Token>> given;
+  bool certainties = false;  // report what certainty.h has of every token
 };
 
 enum class BranchStatus : std::uint8_t { live = 0, end = 1, stop = 2, length = 3, killed = 4 };
@@ -79,7 +83,8 @@ struct Advance {
   std::vector<Token> tokens;         // end and stop tokens are not included
   std::vector<float> logprobs;
   std::vector<float> entropies;
-  std::int64_t decoded = 0;  // rows decoded, ghost rows of `deterministic` included
+  std::vector<float> certainties, top_confidences;  // empty unless the fork asked for them
+  std::int64_t decoded = 0;                         // rows decoded, ghost rows of `deterministic` included
   double decode_seconds = 0, sample_seconds = 0;
 };
 

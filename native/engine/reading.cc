@@ -80,14 +80,18 @@ bool Reading::run() {
 
 bool Reading::decode_slab(const Slab& slab) {
   const int end = slab.first + slab.streams;
-  int row = 0;
   bool marked = false;
+  for (int stream = slab.first; stream < end; ++stream) {
+    const Part& part = parts_[static_cast<std::size_t>(stream)];
+    for (int i = 0; i < slab.tokens; ++i) marked = marked || mark_at(part, part.branch->decoded + i) >= 0;
+  }
+  int row = 0;
   for (int stream = slab.first; stream < end; ++stream) {
     const Part& part = parts_[static_cast<std::size_t>(stream)];
     for (int i = 0; i < slab.tokens; ++i) {
       const int position = part.branch->decoded + i;
-      streams_.set_row(row++, token(*part.branch, position), position, stream, false);
-      marked = marked || mark_at(part, position) >= 0;
+      // With states on llama.cpp takes every row for an output, and logs a warning about one that does not say so.
+      streams_.set_row(row++, token(*part.branch, position), position, stream, marked);
     }
   }
   streams_.keep_states(marked);

@@ -58,6 +58,10 @@ void check_fork(const ForkParams& params, int streams, int vocabulary) {
          "candidate ids below 2^31", params.first_candidate);
   check_sampling(params.sampling);
   check_tokens("stop tokens", params.stop_tokens, vocabulary);
+  if (params.given.empty()) return;
+  expect(params.given.size() == static_cast<std::size_t>(params.count), "given tokens for each branch",
+         params.given.size());
+  for (const std::vector<Token>& tokens : params.given) check_tokens("given tokens", tokens, vocabulary);
 }
 
 void check_steps(int steps) { expect(steps >= 1, "1 or more for steps", steps); }

@@ -59,16 +59,33 @@ Token draw_from_kept(float top, float inverse, double uniform, SamplerScratch& s
   return scratch.order[static_cast<std::size_t>(first_beyond(scratch.weights.data(), count, uniform * total))].id;
 }
 
+float top_of(const float* logits, int vocabulary) {
+  const float top = largest_logit(logits, vocabulary);
+  if (std::isfinite(top)) return top;
+  throw EngineError("LOGITS_INVALID",
+                    std::string("Expected finite logits but received ") + (std::isnan(top) ? "NaN"
+                                                                           : top > 0       ? "+inf"
+                                                                                           : "-inf for every token"));
+}
+
+Sampled measured(Token token, const float* logits, float top, const RowSum& row) {
+  const double log_mass = std::log(row.mass);
+  Sampled sampled;
+  sampled.token = token;
+  sampled.logprob = static_cast<float>(static_cast<double>(logits[token] - top) - log_mass);
+  sampled.entropy = static_cast<float>(std::max(0.0, log_mass - row.moment / row.mass));
+  return sampled;
+}
+
 }  // namespace
 
+Sampled measure(const float* logits, int vocabulary, Token token) {
+  const float top = top_of(logits, vocabulary);
+  return measured(token, logits, top, sum_row(logits, vocabulary, top, 1.0f, nullptr));
+}
+
 Sampled sample(const float* logits, int vocabulary, const Sampling& sampling, double uniform, SamplerScratch& scratch) {
-  const float top = largest_logit(logits, vocabulary);
-  if (!std::isfinite(top)) {
-    throw EngineError("LOGITS_INVALID",
-                      std::string("Expected finite logits but received ") + (std::isnan(top) ? "NaN"
-                                                                             : top > 0       ? "+inf"
-                                                                                             : "-inf for every token"));
-  }
+  const float top = top_of(logits, vocabulary);
   const bool greedy = sampling.temperature <= 0;
   const bool filtered =
       (sampling.top_k > 0 && sampling.top_k < vocabulary) || sampling.top_p < 1.0f || sampling.min_p > 0;
@@ -78,20 +95,17 @@ Sampled sample(const float* logits, int vocabulary, const Sampling& sampling, do
 
   scratch.sums.clear();
   const RowSum row = sum_row(logits, vocabulary, top, 1.0f, raw_draw ? &scratch.sums : nullptr);
-  Sampled sampled;
+  Token token = -1;
   if (greedy) {
-    sampled.token = static_cast<Token>(std::find(logits, logits + vocabulary, top) - logits);
+    token = static_cast<Token>(std::find(logits, logits + vocabulary, top) - logits);
   } else if (filtered) {
     truncate_row(logits, vocabulary, sampling, top, row.mass, scratch);
-    sampled.token = draw_from_kept(top, inverse, uniform, scratch);
+    token = draw_from_kept(top, inverse, uniform, scratch);
   } else {
     if (!raw_draw) sum_row(logits, vocabulary, top, inverse, &scratch.sums);
-    sampled.token = draw_from_all(logits, vocabulary, top, inverse, uniform, scratch);
+    token = draw_from_all(logits, vocabulary, top, inverse, uniform, scratch);
   }
-  const double log_mass = std::log(row.mass);
-  sampled.logprob = static_cast<float>(static_cast<double>(logits[sampled.token] - top) - log_mass);
-  sampled.entropy = static_cast<float>(std::max(0.0, log_mass - row.moment / row.mass));
-  return sampled;
+  return measured(token, logits, top, row);
 }
 
 }  // namespace winnow

@@ -46,6 +46,9 @@ struct SamplerScratch {
   std::vector<Candidate> order;
 };
 
+// What `sample` says of a token that somebody else chose. Throws as it does.
+Sampled measure(const float* logits, int vocabulary, Token token);
+
 // `uniform` in [0, 1). Rows with NaN or +inf, or with -inf (a forbidden token) alone, throw EngineError
 // LOGITS_INVALID.
 Sampled sample(const float* logits, int vocabulary, const Sampling& sampling, double uniform, SamplerScratch& scratch);

@@ -24,10 +24,20 @@ void Step::prepare(const ForkParams& fork, std::uint64_t prompt_hash) {
 
 void Step::sample_stream(int stream, int worker) {
   Branch& branch = branches_.at(stream);
-  const double uniform = draw(fork_.seed, prompt_hash_, static_cast<std::uint32_t>(branch.id),
-                              static_cast<std::uint32_t>(branch.generated));
-  branch.next = winnow::sample(streams_.logits(branch.row), streams_.model().facts().vocabulary, fork_.sampling,
-                               uniform, scratch_[static_cast<std::size_t>(worker)]);
+  SamplerScratch& scratch = scratch_[static_cast<std::size_t>(worker)];
+  const float* logits = streams_.logits(branch.row);
+  const int vocabulary = streams_.model().facts().vocabulary;
+  if (!fork_.given.empty()) {
+    const std::size_t candidate = static_cast<std::size_t>(branch.id) - fork_.first_candidate;
+    const std::vector<Token>& tokens = fork_.given[candidate];
+    const std::size_t next = static_cast<std::size_t>(branch.generated);
+    branch.next = next < tokens.size() ? measure(logits, vocabulary, tokens[next]) : Sampled{};
+  } else {
+    const double uniform = draw(fork_.seed, prompt_hash_, static_cast<std::uint32_t>(branch.id),
+                                static_cast<std::uint32_t>(branch.generated));
+    branch.next = winnow::sample(logits, vocabulary, fork_.sampling, uniform, scratch);
+  }
+  if (fork_.certainties) branch.next_certainty = certainty_of(logits, vocabulary, scratch);
 }
 
 void Step::sample() {
@@ -46,7 +56,8 @@ void Step::settle() {
   const std::vector<Token>& stops = fork_.stop_tokens;
   for (int stream = 0; stream < branches_.live(); ++stream) {
     Branch& branch = branches_.at(stream);
-    if (streams_.model().is_end(branch.next.token)) {
+    // No token at all: the given ones are used up.
+    if (branch.next.token < 0 || streams_.model().is_end(branch.next.token)) {
       branch.status = BranchStatus::end;
     } else if (std::find(stops.begin(), stops.end(), branch.next.token) != stops.end()) {
       branch.status = BranchStatus::stop;
@@ -81,6 +92,10 @@ int Step::decode() {
     branch.tokens.push_back(branch.next.token);
     branch.logprobs.push_back(branch.next.logprob);
     branch.entropies.push_back(branch.next.entropy);
+    if (fork_.certainties) {
+      branch.certainties.push_back(branch.next_certainty.certainty);
+      branch.top_confidences.push_back(branch.next_certainty.top_confidence);
+    }
     branch.touched = true;
     if (branch.generated >= fork_.max_tokens) {
       branch.status = BranchStatus::length;

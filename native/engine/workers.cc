@@ -21,7 +21,7 @@ void Workers::start() {
   while (static_cast<int>(started_.size()) < threads_ - 1) {
     const int worker = static_cast<int>(started_.size()) + 1;
     try {
-      started_.emplace_back([this, worker] { serve(worker); });
+      started_.emplace_back([this, worker, seen = round_] { serve(worker, seen); });  // round_: only run() changes it
     } catch (const std::system_error&) {
       return;  // no thread to be had: the calling one does the work
     }
@@ -51,8 +51,7 @@ void Workers::run(int count, const std::function<void(int, int)>& job) {
   if (failure_) std::rethrow_exception(failure_);
 }
 
-void Workers::serve(int worker) {
-  std::uint64_t seen = 0;
+void Workers::serve(int worker, std::uint64_t seen) {
   for (;;) {
     {
       std::unique_lock<std::mutex> lock(mutex_);

@@ -28,7 +28,7 @@ class Workers {
 
  private:
   void start();
-  void serve(int worker);
+  void serve(int worker, std::uint64_t seen);  // seen: the last round before it was started
   void drain(int worker);
 
   const int threads_;

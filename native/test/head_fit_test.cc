@@ -128,6 +128,30 @@ TEST(HeadFit, GivesNumbersBackOnTheirOwnScale) {
   }
 }
 
+TEST(HeadFit, FoldsTheScalesOfStatesAndLabelsIntoTheWeights) {
+  const auto label = [](const float* x, std::uint32_t) { return 1000 + 50 * x[0] - 20 * x[5]; };
+  Table train(0, 2000, 6, label), validation(2000, 400, 6, label);
+  for (Table* table : {&train, &validation}) {
+    for (std::size_t i = 0; i < table->inputs.size(); ++i) {
+      if (i % 6 < 4) table->inputs[i] = 30 + 7 * table->inputs[i];
+    }
+  }
+  for (const int hidden : {0, 16}) {
+    FitParams params = small(hidden);
+    params.binary = false;
+    params.ranking = 0;
+    params.rate = 0.05;
+    const Fit fit = fit_head(train.rows(), validation.rows(), params, kGoOn);
+    double error = 0;
+    for (std::size_t i = 0; i < 400; ++i) {
+      const double gap =
+          logit(fit, params, validation.inputs.data() + 6 * i) - static_cast<double>(validation.labels[i]);
+      error += std::fabs(gap) / 400;
+    }
+    EXPECT_LT(error, 3) << hidden << ": labels deviate by 31";
+  }
+}
+
 TEST(HeadFit, RanksWithinAGroupWhatTheGroupsHide) {
   // The group's own level outweighs what tells its members apart, and says nothing about them.
   const auto label = [](const float* x, std::uint32_t row) { return x[0] + 0.2f * noise(row, 99) > 0 ? 1.0f : 0.0f; };

@@ -369,6 +369,42 @@ TEST(Pool, TakesThePromptsOfManyRoundsOneAfterTheOther) {
   EXPECT_EQ(first, last) << "nothing of the rounds between is left";
 }
 
+TEST(Pool, TakesGivenTokensAsIfItHadSampledThem) {
+  const std::unique_ptr<Pool> first = started(pool_of(5), fork_of(5));
+  const Advance sampled = first->advance(12);
+  std::map<std::int32_t, std::vector<Token>> written;
+  gather(sampled, written);
+  ForkParams fork = fork_of(5);
+  for (const auto& [id, tokens] : written) fork.given.push_back(tokens);
+  const std::unique_ptr<Pool> second = started(pool_of(5), fork);
+  const Advance read = second->advance(12);
+  EXPECT_EQ(read.tokens, sampled.tokens);
+  EXPECT_EQ(read.logprobs, sampled.logprobs);
+  EXPECT_EQ(read.entropies, sampled.entropies);
+  EXPECT_EQ(second->states(ids(0, 5)), first->states(ids(0, 5)));
+  EXPECT_EQ(second->confidence(ids(0, 5)), first->confidence(ids(0, 5)));
+  EXPECT_EQ(second->advance(12).reason, AdvanceReason::settled);
+  second->check_integrity();
+}
+
+TEST(Pool, EndsABranchWhereItsGivenTokensEnd) {
+  ForkParams fork = fork_of(3);
+  fork.given = {{40, 41, 42}, {}, {300}};
+  const std::unique_ptr<Pool> pool = started(pool_of(3), fork);
+  const Advance advance = pool->advance(2);
+  EXPECT_EQ(advance.branches, ids(0, 3));
+  EXPECT_EQ(advance.counts, (std::vector<std::int32_t>{2, 0, 1}));
+  EXPECT_EQ(advance.tokens, (std::vector<Token>{40, 41, 300}));
+  EXPECT_EQ(advance.status, (std::vector<std::uint8_t>{0, 1, 1}));
+  const Advance rest = pool->advance(5);
+  EXPECT_EQ(rest.reason, AdvanceReason::settled);
+  EXPECT_EQ(rest.tokens, (std::vector<Token>{42}));
+  fork.given = {{40}, {41}};
+  EXPECT_EQ(code_of([&] { started(pool_of(3), fork); }), "OPTION_INVALID");
+  fork.given = {{40}, {41}, {1 << 20}};
+  EXPECT_EQ(code_of([&] { started(pool_of(3), fork); }), "TOKEN_INVALID");
+}
+
 TEST(Pool, SamplesGreedilyAtTemperatureZero) {
   ForkParams fork = fork_of(3);
   fork.sampling.temperature = 0;

@@ -89,6 +89,7 @@ async function bench(
   try {
     const engine = await open(flags.model, opening)
     try {
+      await rewards.load()
       const compute = computeOf(opening)
       const reward = await rewards.provenance()
       const measurement = { engine, problems, arms, conditions, compute, reward, flags, interruption, invocation }

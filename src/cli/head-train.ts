@@ -1,12 +1,13 @@
-import { basename } from 'node:path'
+import { constants } from 'node:fs'
+import { access, stat } from 'node:fs/promises'
+import { basename, dirname, resolve } from 'node:path'
 import { Command } from 'commander'
 import { loadBinding } from '../binding.js'
-import { embedded } from '../embedded.js'
 import type { open as openEngine } from '../engine.js'
-import { expected } from '../errors.js'
-import { taught, verified } from '../heads/labels.js'
+import { expected, WinnowError } from '../errors.js'
+import { rewarded, taught, verified } from '../heads/labels.js'
+import { readTraces, type Trace } from '../heads/traces.js'
 import { type TrainedHead, trainHead } from '../heads/train-head.js'
-import { readProblems } from '../problems.js'
 import type { Interval } from '../statistics.js'
 import { exit, onInterrupt } from './exit.js'
 import { ProgressLine } from './progress-line.js'
@@ -18,9 +19,9 @@ import type { Terminal } from './terminal.js'
 import { withThreads } from './threads.js'
 
 interface TrainFlags extends ModelFlags, RewardFlags {
-  readonly prompts: string
+  readonly traces: string
   readonly limit: number
-  readonly label: 'verified' | 'teacher'
+  readonly label: 'verified' | 'reward' | 'teacher'
   readonly out: string
   readonly samples: number
   readonly grid: number
@@ -41,16 +42,19 @@ interface TrainFlags extends ModelFlags, RewardFlags {
 export function headTrainCommand(terminal: Terminal, open: typeof openEngine, finish: (code: number) => void): Command {
   const command = new Command('train')
   command.description('fit a reward head to what the model itself writes, and measure it on prompts it has not seen')
+  command.requiredOption(
+    '--traces <file>',
+    'JSONL with prompt, answer and samples; without samples the model answers by itself'
+  )
+  add(command, '--limit <count>', 'lines to take, 0 for all', 0, number)
   add(
     command,
-    '--prompts <file>',
-    'problems, JSONL with prompt and answer (default: the held-out ones)',
-    embedded.problems
+    '--label <kind>',
+    'what is learnt: verified (right or wrong), reward (beside each sample) or teacher (--reward-model)',
+    'verified'
   )
-  add(command, '--limit <count>', 'problems to take, 0 for all', 0, number)
-  add(command, '--label <kind>', 'what is learnt: verified (right or wrong) or teacher (--reward-model)', 'verified')
   command.requiredOption('-o, --out <path>', 'head file to write')
-  add(command, '--samples <count>', 'answers a prompt, 2 to 256', 32, number)
+  add(command, '--samples <count>', 'answers a prompt where a trace brings none, 2 to 256', 32, number)
   add(command, '--grid <tokens>', 'tokens from one look to the next', 4, number)
   add(command, '--spread <count>', 'looks inside each quarter of an answer, besides its end', 3, number)
   add(command, '--hidden <units>', 'units of the hidden layer, 0 for a linear head', 128, number)
@@ -74,34 +78,48 @@ async function train(terminal: Terminal, open: typeof openEngine, flags: TrainFl
   const opening = { ...withThreads(openOptionsOf(flags), terminal, flags.quiet), head: null }
   const rewards = new RewardModels(flags, opening)
   const teacher = rewards.teacher
-  if (flags.label !== 'verified' && flags.label !== 'teacher')
-    throw expected('OPTION_INVALID', 'verified or teacher', '--label', flags.label)
+  if (!['verified', 'reward', 'teacher'].includes(flags.label))
+    throw expected('OPTION_INVALID', 'verified, reward or teacher', '--label', flags.label)
   if ((flags.label === 'teacher') !== (teacher !== null))
-    throw expected('OPTION_INVALID', 'teacher with --reward-model, and verified without', '--label', flags.label)
-  for (const [flag, low] of [
-    ['samples', 2],
-    ['grid', 1],
-    ['spread', 0],
-    ['hidden', 0],
-    ['epochs', 1],
-    ['seed', 0]
+    throw expected('OPTION_INVALID', 'teacher with --reward-model, and not without it,', '--label', flags.label)
+  // The answers may take hours: what the fit would refuse is refused before them.
+  for (const [flag, low, high] of [
+    ['limit', 0, Number.MAX_SAFE_INTEGER],
+    ['samples', 2, 256],
+    ['grid', 1, Number.MAX_SAFE_INTEGER],
+    ['spread', 0, 1000],
+    ['hidden', 0, 65_536],
+    ['epochs', 1, 100_000],
+    ['seed', 0, Number.MAX_SAFE_INTEGER]
   ] as const) {
-    if (!Number.isSafeInteger(flags[flag]) || flags[flag] < low)
-      throw expected('OPTION_INVALID', `a whole number from ${low} up`, `--${flag}`, flags[flag])
+    if (!Number.isSafeInteger(flags[flag]) || flags[flag] < low || flags[flag] > high)
+      throw expected('OPTION_INVALID', `a whole number from ${low} to ${high}`, `--${flag}`, flags[flag])
   }
-  const problems = await readProblems(flags.prompts, flags.limit === 0 ? undefined : flags.limit)
+  for (const [flag, high] of [
+    ['ranking', 1000],
+    ['dropout', 0.99],
+    ['decay', 10]
+  ] as const) {
+    if (!(flags[flag] >= 0 && flags[flag] <= high))
+      throw expected('OPTION_INVALID', `a number from 0 to ${high}`, `--${flag}`, flags[flag])
+  }
+  await checkOut(flags.out)
+  const traces = await readTraces(flags.traces, flags.limit === 0 ? undefined : flags.limit)
+  checkTraces(traces, flags)
   const interruption = onInterrupt(terminal)
   const line = flags.quiet ? null : new ProgressLine(terminal)
   try {
     const { signal } = interruption
     const engine = await open(flags.model, opening)
     try {
+      await rewards.load()
       const { out, hidden, epochs, ranking, dropout, decay, seed, samples, grid, spread, maxTokens } = flags
-      const trained = await trainHead(loadBinding({ gpu: flags.gpu }).binding, engine, problems, {
+      const trained = await trainHead(loadBinding({ gpu: flags.gpu }).binding, engine, traces, {
         out,
-        label: teacher === null ? verified : taught(teacher, engine.model, signal),
-        binary: teacher === null,
-        trainedOn: `${flags.label} answers to ${basename(flags.prompts)}`,
+        label:
+          teacher === null ? (flags.label === 'reward' ? rewarded : verified) : taught(teacher, engine.model, signal),
+        binary: flags.label === 'verified',
+        trainedOn: `${flags.label} answers to ${basename(flags.traces)}`,
         collect: {
           samples,
           grid,
@@ -109,7 +127,7 @@ async function train(terminal: Terminal, open: typeof openEngine, flags: TrainFl
           seed,
           maxTokens,
           sampling: { temperature: flags.temperature },
-          onPrompt: (done, tokens) => line?.say(`${done} of ${problems.length} prompts answered, ${tokens} tokens`)
+          onPrompt: (done, tokens) => line?.say(`${done} of ${traces.length} prompts answered, ${tokens} tokens`)
         },
         fit: {
           hidden,
@@ -139,6 +157,29 @@ async function train(terminal: Terminal, open: typeof openEngine, flags: TrainFl
   } finally {
     interruption.release()
   }
+}
+
+/** Throws WRITE_FAILED where a file cannot be put. */
+async function checkOut(out: string): Promise<void> {
+  try {
+    await access(dirname(resolve(out)), constants.W_OK)
+    if ((await stat(out).catch(() => null))?.isDirectory()) throw new Error('it is a folder')
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    throw new WinnowError('WRITE_FAILED', `Expected to write ${out} but received ${message}`, { cause: error })
+  }
+}
+
+/** Throws PROBLEMS_INVALID or OPTION_INVALID where no label could be had, or too few. */
+function checkTraces(traces: readonly Trace[], { label, traces: file }: TrainFlags): void {
+  if (traces.length < 10) throw expected('OPTION_INVALID', 'at least 10 lines', '--traces', traces.length)
+  const lacking = traces.findIndex(({ answer, samples }) => {
+    if (label === 'verified') return answer === null && !(samples?.every(({ right }) => right !== null) ?? false)
+    return label === 'reward' && !(samples?.every(({ reward }) => reward !== null) ?? false)
+  })
+  if (lacking < 0) return
+  const what = label === 'reward' ? 'samples with rewards' : 'an answer to verify by'
+  throw expected('PROBLEMS_INVALID', what, `item ${lacking + 1} of ${file}`, undefined)
 }
 
 function textOf({ path, rows, prompts, epoch, report }: TrainedHead): string {

@@ -38,16 +38,24 @@ export class RewardModels {
   readonly #make: (reencode: boolean) => RewardModel
   readonly #made = new Map<string, RewardModel>()
 
-  /** Throws OPTION_INVALID, WRITE_FAILED where the template cannot be read. */
+  /** Throws OPTION_INVALID, TEMPLATE_FAILED where the template cannot be read. */
   constructor(flags: RewardFlags, opening: OpenOptions) {
     const { rewardModel: model, rewardHead: head } = flags
     if ((model === undefined) !== (head === undefined)) {
       const missing = model === undefined ? '--reward-model' : '--reward-head'
       throw expected('OPTION_INVALID', 'a path beside its fellow', missing, undefined)
     }
+    const { rewardTemplate, rewardMarker, rewardDelimiter, rewardAggregate } = flags
+    // What would be passed over in silence is refused.
+    if (model === undefined && (rewardTemplate ?? rewardMarker) !== undefined)
+      throw expected('OPTION_INVALID', 'a path', '--reward-model', undefined)
+    if (rewardMarker === undefined && (rewardDelimiter !== '\\n\\n' || rewardAggregate !== 'min'))
+      throw expected('OPTION_INVALID', 'the text of a token', '--reward-marker', undefined)
     this.#files = model === undefined || head === undefined ? null : { model, head }
     const [steps, template] = [stepsOf(flags), templateOf(flags.rewardTemplate)]
-    this.#reading = { template: template ?? null, marker: steps?.marker ?? null, ...steps }
+    // The GGUF's own template is null here, and none at all is a word: rows read with one are not the other's.
+    const read = template === null ? 'none' : (template ?? null)
+    this.#reading = { template: read, marker: steps?.marker ?? null, ...steps }
     const { head: _, ...compute } = opening
     const files = this.#files
     this.#make = (reencode) => {
@@ -85,6 +93,11 @@ export class RewardModels {
       headSha256: await sha256(head)
     }
     return { ...files, ...this.#reading }
+  }
+
+  /** Loads what the flags and the arms have named: the first race is not to pay for it. */
+  async load(): Promise<void> {
+    for (const model of this.#made.values()) await model.load()
   }
 
   #of(name: string): RewardModel {

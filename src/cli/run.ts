@@ -73,6 +73,7 @@ async function run(
   try {
     const engine = await open(flags.model, opening)
     try {
+      await rewards.load()
       if (!flags.quiet && argument === undefined) terminal.stderr.write(`${prompt}\n\n`)
       // The first race of an engine pages the weights in; a comparison must not charge that to one side.
       if (flags.compare) await engine.bestOf(n, prompt, { ...options, stop: interruption.signal, deadlineMs: 500 })

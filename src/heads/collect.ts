@@ -1,17 +1,17 @@
 import { every } from '../checkpoint.js'
 import type { Engine } from '../engine.js'
 import type { SamplingOptions } from '../options.js'
-import type { Problem } from '../problems.js'
 import type { ResultBranch } from '../result.js'
 import { generator } from '../statistics.js'
 import { featureCount, Recorder } from './recorder.js'
 import { HeadTable } from './table.js'
+import type { Trace } from './traces.js'
 
 /** What a finished candidate of a prompt should be scored; null leaves it out. */
-export type Labeller = (branches: readonly ResultBranch[], problem: Problem) => Promise<readonly (number | null)[]>
+export type Labeller = (branches: readonly ResultBranch[], trace: Trace) => Promise<readonly (number | null)[]>
 
 export interface CollectOptions {
-  /** Candidates a prompt. */
+  /** Answers a prompt, where a trace brings none. */
   readonly samples: number
   /** Tokens from one look to the next. */
   readonly grid: number
@@ -25,10 +25,13 @@ export interface CollectOptions {
   readonly onPrompt?: ((done: number, tokens: number) => void) | undefined
 }
 
-/** Lets the generator answer every prompt many times, and keeps what a head would see on the way. */
+/**
+ * Keeps what a head would see of the answers to every prompt, on their way: of those a trace brings, or of the
+ * generator's own.
+ */
 export async function collect(
   engine: Engine,
-  problems: readonly Problem[],
+  traces: readonly Trace[],
   label: Labeller,
   options: CollectOptions
 ): Promise<HeadTable> {
@@ -36,13 +39,16 @@ export async function collect(
   const table = new HeadTable(engine.model.width + featureCount)
   const random = generator(seed)
   let tokens = 0
-  for (const [prompt, problem] of problems.entries()) {
-    const scorer = new Recorder(samples)
-    const checkpoints = every(grid)
-    const race = { scorer, checkpoints, seed, maxTokens, sampling, raw, signal }
-    const { branches, failure } = await engine.bestOf(samples, problem.prompt, race)
+  for (const [prompt, trace] of traces.entries()) {
+    const n = trace.samples?.length ?? samples
+    const scorer = new Recorder(n)
+    const race = { scorer, checkpoints: every(grid), seed, maxTokens, raw, signal }
+    const answers = trace.samples?.map(({ answer }) => answer)
+    const { branches, failure } = await (answers === undefined
+      ? engine.bestOf(n, trace.prompt, { ...race, sampling })
+      : engine.score(trace.prompt, answers, race))
     if (failure !== null) throw failure
-    const labels = await label(branches, problem)
+    const labels = await label(branches, trace)
     const looks = branches.map(({ id }) => (labels[id] === null ? [] : scorer.looks(id, spread, random)))
     const places = Math.max(...looks.map((list) => list.length))
     for (let place = 0; place < places; place++) {

@@ -1,21 +1,34 @@
 import type { ModelFacts } from '../binding.js'
 import { expected } from '../errors.js'
-import type { Problem } from '../problems.js'
 import type { PromptInput } from '../prompt.js'
 import type { ResultBranch } from '../result.js'
 import type { Candidate, Scoring, SessionScorer } from '../scorer.js'
 import { isRight } from '../verifier.js'
 import type { Labeller } from './collect.js'
 
-/** 1 where the finished answer is right, 0 where it is not. Throws PROBLEMS_INVALID for a problem without an answer. */
-export const verified: Labeller = async (branches, { answer }) => {
-  if (answer === null) throw expected('PROBLEMS_INVALID', 'an answer', 'every problem to verify by', null)
-  return branches.map(({ text }) => Number(isRight(text, answer)))
-}
+/**
+ * 1 where the finished answer is right, 0 where it is not: as the sample says, otherwise by the verifier. Throws
+ * PROBLEMS_INVALID for a prompt without an answer to verify by.
+ */
+export const verified: Labeller = async (branches, { answer, samples }) =>
+  branches.map(({ id, text }) => {
+    const right = samples?.[id]?.right
+    if (right !== null && right !== undefined) return Number(right)
+    if (answer === null) throw expected('PROBLEMS_INVALID', 'an answer', 'every prompt to verify by', null)
+    return Number(isRight(text, answer))
+  })
+
+/** The reward that stands beside each sample. Throws PROBLEMS_INVALID where one has none. */
+export const rewarded: Labeller = async (branches, { samples }) =>
+  branches.map(({ id }) => {
+    const reward = samples?.[id]?.reward ?? null
+    if (reward === null) throw expected('PROBLEMS_INVALID', 'a reward', 'every sample', null)
+    return reward
+  })
 
 /** What a reward model says of the finished answer; of one that was cut off, nothing. */
 export function taught(teacher: SessionScorer, model: ModelFacts, signal: AbortSignal): Labeller {
-  return async (branches, { prompt }: Problem) => {
+  return async (branches, { prompt }) => {
     const maxTokens = Math.max(1, ...branches.map(({ tokens }) => tokens.length))
     const race = { model, head: null, turns: turnsOf(prompt), n: branches.length, maxTokens, signal }
     const session = await teacher.begin(race)

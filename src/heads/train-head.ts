@@ -1,11 +1,11 @@
 import type { NativeBinding } from '../binding.js'
 import type { Engine } from '../engine.js'
 import { sha256 } from '../model.js'
-import type { Problem } from '../problems.js'
 import { type CollectOptions, collect, type Labeller } from './collect.js'
 import { writeHeadFile } from './file.js'
 import { type HeadNet, layersOf } from './net.js'
 import { type HeadReport, reportOf } from './report.js'
+import type { Trace } from './traces.js'
 import { divide, fitPart, type HeadPart, type TrainOptions } from './train.js'
 
 export interface TrainHeadOptions {
@@ -31,7 +31,7 @@ export interface TrainedHead {
 }
 
 /**
- * A reward head for an engine's model out of its own answers to prompts: collects states, fits, measures on prompts
+ * A reward head for an engine's model out of answers to prompts, its own or given ones: collects states, fits, measures on prompts
  * the head has not seen, and writes the head file. Deterministic by seed on one machine.
  *
  * Throws OPTION_INVALID (fewer than ten prompts, labels that do not differ), PROBLEMS_INVALID, WRITE_FAILED, and
@@ -40,11 +40,11 @@ export interface TrainedHead {
 export async function trainHead(
   binding: NativeBinding,
   engine: Engine,
-  problems: readonly Problem[],
+  traces: readonly Trace[],
   options: TrainHeadOptions
 ): Promise<TrainedHead> {
   const { out, label, binary, trainedOn, signal } = options
-  const table = await collect(engine, problems, label, { ...options.collect, signal })
+  const table = await collect(engine, traces, label, { ...options.collect, signal })
   const { width: stateColumns, path } = engine.model
   const division = divide(table.prompts, options.fit.seed)
   const settings = { ...options.fit, stateColumns, binary, signal }

@@ -140,7 +140,11 @@ async function whileWatched<T extends { readonly reason: string }>(
     const done = await call().catch((error: unknown) => {
       throw WinnowError.from(error)
     })
-    if (done.reason !== 'reached') signal.throwIfAborted()
+    if (done.reason !== 'reached') {
+      signal.throwIfAborted()
+      // Only the reward model's closing ends a call besides: what came back holds no scores.
+      throw new WinnowError('CLOSED', 'Expected an open reward model but it was closed while it read')
+    }
     return done
   } finally {
     release()

@@ -74,7 +74,7 @@ const schema = z.object({
 })
 
 export class RewardModel implements SessionScorer {
-  readonly name = 'reward-model'
+  readonly name: string
   readonly needs = [] as const
   readonly #options: z.output<typeof schema>
   readonly #open: ResolvedOpenOptions
@@ -83,12 +83,14 @@ export class RewardModel implements SessionScorer {
   #mirror: (Room & { readonly streams: number }) | null = null
   /** Resolves when the last session in the queue has ended. */
   #tail: Promise<void> = Promise.resolve()
-  #closed = false
+  #closing: Promise<void> | null = null
 
   constructor(options: RewardModelOptions, bindingFor: (gpu: ResolvedOpenOptions['gpu']) => NativeBinding) {
     const { model, head, template, steps, reencode, ...rest } = options
     this.#options = parse(schema, { model, head, template, steps, reencode }, 'rewardModel')
     this.#open = resolveOpen(rest)
+    // Rows of a bench are told apart by it.
+    this.name = this.#options.reencode ? 'reward-model-reencode' : 'reward-model'
     this.#bindingFor = bindingFor
   }
 
@@ -103,8 +105,11 @@ export class RewardModel implements SessionScorer {
     const mirrors: Mirrors = {
       acquire: (streams, cells) => this.#acquire(loaded, streams, cells),
       release: async (broken) => {
-        if (broken) await this.#dropMirror()
-        done()
+        try {
+          if (broken) await this.#dropMirror()
+        } finally {
+          done()
+        }
       }
     }
     try {
@@ -116,9 +121,12 @@ export class RewardModel implements SessionScorer {
   }
 
   /** Ends what runs and frees mirror, head and backbone, in that order. Idempotent. */
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     await this.#dropMirror()
     const loaded = await this.#loaded?.catch(() => null)
     loaded?.head.close()
@@ -130,7 +138,7 @@ export class RewardModel implements SessionScorer {
   }
 
   #load(): Promise<Loaded> {
-    if (this.#closed) throw new WinnowError('CLOSED', 'Expected an open reward model but received one that was closed')
+    this.#mustBeOpen()
     this.#loaded ??= this.#loadNow().catch((error: unknown) => {
       this.#loaded = null
       throw error
@@ -138,14 +146,27 @@ export class RewardModel implements SessionScorer {
     return this.#loaded
   }
 
+  #mustBeOpen(): void {
+    if (this.#closing === null) return
+    throw new WinnowError('CLOSED', 'Expected an open reward model but received one that was closed')
+  }
+
   async #loadNow(): Promise<Loaded> {
     const binding = this.#bindingFor(this.#open.gpu)
     const model = await openModel(binding, this.#options.model, this.#open)
     try {
+      const vocabulary = await vocabularyOf(this.#options.model)
       const head = await openHead(binding, this.#options.head, model)
+      if (head.facts.features.length > 0) {
+        head.close()
+        throw new WinnowError(
+          'HEAD_FEATURES',
+          `Expected a head that reads states alone for a reward model but received ${this.#options.head}, which wants ${head.facts.features.length} confidence features of a generator`
+        )
+      }
       const template = this.#options.template === undefined ? model.facts.chatTemplate : this.#options.template
       const { reencode } = this.#options
-      return { binding, model, head, vocabulary: await vocabularyOf(this.#options.model), template, reencode }
+      return { binding, model, head, vocabulary, template, reencode }
     } catch (error) {
       model.close()
       throw error
@@ -170,6 +191,7 @@ export class RewardModel implements SessionScorer {
 
   /** A mirror with room enough; the one at hand where it has it. */
   async #acquire({ binding, model }: Loaded, streams: number, cells: number): Promise<Room> {
+    this.#mustBeOpen()
     const limit = model.facts.contextTrain
     const wanted = Math.min(cells, limit)
     const held = this.#mirror
@@ -180,6 +202,11 @@ export class RewardModel implements SessionScorer {
     const native = await binding.createMirror(model, params).catch((error: unknown) => {
       throw WinnowError.from(error)
     })
+    if (this.#closing !== null) {
+      // Closed meanwhile: nobody would free it.
+      await native.close()
+      this.#mustBeOpen()
+    }
     const room = { native, streams, cells: Math.min(native.occupancy().cellsPerStream, limit) }
     this.#mirror = room
     return room

@@ -1,6 +1,7 @@
+import { continued } from '../answers.js'
 import type { NativeHead, NativeMirror, NativeModel } from '../binding.js'
 import { WinnowError } from '../errors.js'
-import { oneBos } from '../prompt.js'
+import { oneBos, tokenizeTurns } from '../prompt.js'
 import type { Candidate, RaceFacts, Scoring, ScoringSession } from '../scorer.js'
 import { type Frame, frameOf } from './frame.js'
 import { Mirror, type Surroundings } from './mirror.js'
@@ -58,6 +59,8 @@ export class RewardSession implements ScoringSession {
   #mirror: Mirror
   /** Tokens decoded in mirrors that became too small. */
   #spent = 0
+  /** Branches that are not read again: a larger mirror is not to keep streams for them. */
+  readonly #gone = new Set<number>()
   #inFlight: Promise<unknown> = Promise.resolve()
   #broken = false
 
@@ -98,7 +101,7 @@ export class RewardSession implements ScoringSession {
   }
 
   kill(ids: readonly number[]): Promise<void> {
-    return this.#exclusively(() => this.#mirror.drop(ids))
+    return this.#exclusively(() => this.#drop(ids))
   }
 
   /** A race that was left early may have a call in flight; whoever comes next must not meet it. */
@@ -117,12 +120,14 @@ export class RewardSession implements ScoringSession {
   }
 
   async #read(candidates: readonly Candidate[], signal: AbortSignal): Promise<number[]> {
+    // A call that comes after its race was left must not touch the mirror: it may be another race's by now.
+    signal.throwIfAborted()
     const transcripts: Transcript[] = []
     for (const candidate of candidates) transcripts.push(await this.#reader.transcriber.of(candidate))
     await this.#makeRoom(Math.max(...transcripts.map((transcript) => this.#mirror.cellsFor(transcript))))
     const ids = candidates.map(({ id }) => id)
     const readings = await this.#mirror.read(ids, transcripts, signal)
-    await this.#mirror.drop(candidates.filter(({ state }) => state !== 'live').map(({ id }) => id))
+    await this.#drop(candidates.filter(({ state }) => state !== 'live').map(({ id }) => id))
     return readings.map((reading, i) => {
       if (this.#aggregate === null) return reading.whole
       return stepScore(reading, (transcripts[i] as Transcript).open, this.#aggregate)
@@ -140,9 +145,16 @@ export class RewardSession implements ScoringSession {
       )
     }
     const { n, signal } = this.#race
-    this.#spent += this.#mirror.decoded
+    const { decoded } = this.#mirror
     this.#room = await this.#mirrors.acquire(n, Math.ceil(cells * expansion))
     this.#mirror = await Mirror.of(this.#room.native, this.#backbone.head, this.#reader.text, n, signal)
+    this.#spent += decoded
+    await this.#mirror.drop([...this.#gone])
+  }
+
+  async #drop(ids: readonly number[]): Promise<void> {
+    for (const id of ids) this.#gone.add(id)
+    await this.#mirror.drop(ids)
   }
 }
 
@@ -151,8 +163,12 @@ async function readerOf(backbone: Backbone, steps: Steps | null, race: RaceFacts
   const { bos, eos } = model.facts
   const specials = { bos: bos < 0 ? '' : model.tokenText(bos), eos: eos < 0 ? '' : model.tokenText(eos) }
   const frame = frameOf(template, race.turns, specials)
-  const prefix = oneBos(model, await model.tokenize(frame.prefix, true, true))
-  const suffix = await model.tokenize(steps === null ? frame.suffix : steps.marker, false, true)
+  const prefixOf = (turns: RaceFacts['turns']) => frameOf(template, turns, specials).prefix
+  const written = template
+    ? await tokenizeTurns(model, race.turns, frame.prefix, prefixOf)
+    : await model.tokenize(frame.prefix, true, true)
+  const prefix = oneBos(model, written)
+  const suffix = await continued(model, steps === null ? frame.suffix : steps.marker, true)
   const transcriber = await transcriberOf(backbone, steps, race, frame, suffix)
   return { transcriber, text: { prefix, suffix, reencode: backbone.reencode } }
 }

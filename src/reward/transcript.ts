@@ -1,3 +1,4 @@
+import { continued } from '../answers.js'
 import type { NativeModel } from '../binding.js'
 import type { Candidate } from '../scorer.js'
 import type { Frame } from './frame.js'
@@ -30,7 +31,7 @@ export function retokenised(model: NativeModel, frame: Frame): Transcriber {
   return {
     needsText: true,
     async of(candidate) {
-      const tokens = await model.tokenize(written(candidate, frame), false, false)
+      const tokens = await continued(model, written(candidate, frame), false)
       return { tokens, marks: none, open: true }
     }
   }
@@ -55,11 +56,11 @@ export function stepwise(model: NativeModel, frame: Frame, delimiter: string, ma
       }
       for (const step of steps) {
         if (step.trim() === '') continue
-        add(await model.tokenize(step, false, false), false)
+        add(await continued(model, step, false), false)
         add(marker, true)
       }
       const growing = rest.trim() !== ''
-      if (growing) add(await model.tokenize(rest, false, false), false)
+      if (growing) add(await continued(model, rest, false), false)
       return { tokens: Int32Array.from(tokens), marks: Uint8Array.from(marks), open: growing || tokens.length === 0 }
     }
   }

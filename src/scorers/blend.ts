@@ -44,12 +44,16 @@ const scaleKnob: Knob<Scale> = {
  * apart are compared as if they were. Where that decides, use `none` or fixed `{ mean, deviation }`, or blend in the
  * final choice instead (`rankMean`). A part that gives minus infinity makes the blend minus infinity.
  *
- * Throws OPTION_INVALID.
+ * Throws OPTION_INVALID, also for a scorer of sessions named twice: a reward model's second would wait for its first.
  */
 export function blend(parts: readonly Part[], options: BlendOptions = {}): SessionScorer {
   const { scale } = readKnobs('blend', { scale: scaleKnob }, options)
   if (!Array.isArray(parts) || parts.length === 0) throw expected('OPTION_INVALID', 'scorers', 'blend', parts)
   const weighed = parts.map((part, i) => weigh(part, i, scale))
+  const twice = weighed.find(
+    ({ scorer }, i) => 'begin' in scorer && weighed.some((other, j) => j < i && other.scorer === scorer)
+  )
+  if (twice !== undefined) throw expected('OPTION_INVALID', 'each scorer once', 'blend', twice.scorer.name)
   return {
     name: `blend(${weighed.map(({ scorer, weight }) => `${weight}*${scorer.name}`).join('+')})`,
     needs: [...new Set(weighed.flatMap(({ scorer }) => scorer.needs))],

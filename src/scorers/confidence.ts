@@ -1,6 +1,6 @@
 import { countKnob, type Knob, numberKnob, readKnobs } from '../knob.js'
 import type { Candidate, PlainScorer } from '../scorer.js'
-import { signalOf, type TokenSignal, tokenSignals } from './token-signal.js'
+import { needsOf, signalOf, type TokenSignal, tokenSignals } from './token-signal.js'
 import { groupMeans, tailMean } from './window.js'
 
 export interface ConfidenceOptions {
@@ -33,7 +33,7 @@ export function meanConfidence(options: ConfidenceOptions = {}): PlainScorer {
 
 /**
  * Self-certainty (arXiv 2502.18581): -(1/nV) sum over tokens and vocabulary of log(V p_ij), the mean of
- * KL(uniform || p_i), nats. Needs `certainties` of the engine; throws SIGNAL_MISSING without.
+ * KL(uniform || p_i), nats.
  */
 export function selfCertainty(): PlainScorer {
   return scorer('self-certainty', 'certainty', (values) => tailMean(values, values.length))
@@ -72,7 +72,7 @@ function scorer(name: string, signal: TokenSignal, measure: (values: Float32Arra
     const { values, sign } = signalOf(candidate, signal)
     return measure(sign === 1 ? values : values.map((value) => -value))
   }
-  return { name, needs: [], score: (candidates) => candidates.map(score) }
+  return { name, needs: needsOf(signal), score: (candidates) => candidates.map(score) }
 }
 
 /** The mean of the lowest `share` of the values, one at least; minus infinity of none. */

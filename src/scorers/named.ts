@@ -1,6 +1,12 @@
 import { expected } from '../errors.js'
 import type { PlainScorer } from '../scorer.js'
-import { bottomGroupConfidence, lowestGroupConfidence, meanConfidence, tailConfidence } from './confidence.js'
+import {
+  bottomGroupConfidence,
+  lowestGroupConfidence,
+  meanConfidence,
+  selfCertainty,
+  tailConfidence
+} from './confidence.js'
 import { meanLogprob } from './mean-logprob.js'
 import { minLogprob } from './min-logprob.js'
 import { perplexity } from './perplexity.js'
@@ -10,7 +16,9 @@ const whole = {
   'mean-logprob': meanLogprob,
   'min-logprob': minLogprob,
   perplexity,
-  'mean-entropy': () => meanConfidence({ of: 'entropy' })
+  'mean-entropy': () => meanConfidence({ of: 'entropy' }),
+  'mean-top': () => meanConfidence({ of: 'top' }),
+  'self-certainty': selfCertainty
 } as const satisfies Record<string, () => PlainScorer>
 
 /** The same over windows, whose tokens may follow a colon: `tail-logprob:64`. */
@@ -20,7 +28,10 @@ const windowed = {
   'lowest-group-logprob': (window?: number) => lowestGroupConfidence({ of: 'logprob', window }),
   'lowest-group-entropy': (window?: number) => lowestGroupConfidence({ of: 'entropy', window }),
   'bottom-group-logprob': (window?: number) => bottomGroupConfidence({ of: 'logprob', window }),
-  'bottom-group-entropy': (window?: number) => bottomGroupConfidence({ of: 'entropy', window })
+  'bottom-group-entropy': (window?: number) => bottomGroupConfidence({ of: 'entropy', window }),
+  'tail-top': (window?: number) => tailConfidence({ of: 'top', window }),
+  'lowest-group-top': (window?: number) => lowestGroupConfidence({ of: 'top', window }),
+  'bottom-group-top': (window?: number) => bottomGroupConfidence({ of: 'top', window })
 } as const satisfies Record<string, (window?: number) => PlainScorer>
 
 export const confidenceNames: readonly string[] = [...Object.keys(whole), ...Object.keys(windowed)]

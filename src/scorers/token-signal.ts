@@ -1,21 +1,12 @@
 import { WinnowError } from '../errors.js'
-import type { Candidate } from '../scorer.js'
-
-/**
- * What a candidate carries about the distributions its tokens were drawn from, where the engine reads more of them
- * than the entropy. One number for each token, nats, of the model's own distribution (temperature 1, nothing cut).
- */
-export interface Distributions {
-  /** C = -(1/k) sum of log p over the k likeliest tokens: DeepConf's token confidence (arXiv 2508.15260), k = 20. */
-  readonly topConfidences?: Float32Array | undefined
-  /** -log V - (1/V) sum of log p over the vocabulary = KL(uniform || p): self-certainty's term (arXiv 2502.18581). */
-  readonly certainties?: Float32Array | undefined
-}
+import type { Candidate, Need } from '../scorer.js'
 
 /**
  * How sure the model was at each token, larger is surer:
  * `logprob` log p of the token drawn; `entropy` minus the entropy, which is KL(p || uniform) - log V;
- * `top` and `certainty` the two of `Distributions`.
+ * `top` -(1/20) sum of log p over the 20 likeliest tokens: DeepConf's token confidence (arXiv 2508.15260);
+ * `certainty` KL(uniform || p) = -log V - (1/V) sum of log p: self-certainty's term (arXiv 2502.18581).
+ * All of the model's own distribution (temperature 1, nothing cut), nats.
  */
 export type TokenSignal = 'logprob' | 'entropy' | 'top' | 'certainty'
 
@@ -26,7 +17,7 @@ export const tokenSignals: readonly TokenSignal[] = ['logprob', 'entropy', 'top'
  * carry what the formula needs: nothing is put in its place.
  */
 export function signalOf(
-  candidate: Candidate & Distributions,
+  candidate: Candidate,
   signal: TokenSignal
 ): { readonly values: Float32Array; readonly sign: 1 | -1 } {
   if (signal === 'logprob') return { values: candidate.logprobs, sign: 1 }
@@ -36,6 +27,11 @@ export function signalOf(
   const what = signal === 'top' ? 'log-probabilities of the likeliest tokens' : 'mean log-probability of the vocabulary'
   throw new WinnowError(
     'SIGNAL_MISSING',
-    `Expected the ${what} at every token for the signal "${signal}" but received none: this engine does not read them`
+    `Expected the ${what} at every token for the signal "${signal}" but received none: the scorer must need "distributions"`
   )
+}
+
+/** What a scorer of this signal needs. */
+export function needsOf(signal: TokenSignal): readonly Need[] {
+  return signal === 'top' || signal === 'certainty' ? ['distributions'] : []
 }

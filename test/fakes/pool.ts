@@ -5,7 +5,8 @@ import type {
   NativeOccupancy,
   NativePool,
   NativePoolParams,
-  NativePrefill
+  NativePrefill,
+  TokenLists
 } from '../../src/binding.js'
 import { BranchCode } from '../../src/binding.js'
 
@@ -41,6 +42,8 @@ export class FakePool implements NativePool {
   #rows: Row[] = []
   #prompt = 0
   #maxTokens = 0
+  #given: TokenLists | null = null
+  #certainties = false
   #busy = false
   #aborting = false
   #peak = 0
@@ -69,6 +72,8 @@ export class FakePool implements NativePool {
     return this.#job('fork', `${params.count}`, async () => {
       if (params.count > this.params.streams) throw coded('STREAMS_FULL')
       this.#maxTokens = params.maxTokens
+      this.#given = params.given ?? null
+      this.#certainties = params.certainties ?? false
       const rows = { length: params.count }
       this.#rows = Array.from(rows, (_, i) => ({ id: params.firstCandidate + i, status: BranchCode.live, tokens: 0 }))
     })
@@ -156,8 +161,9 @@ export class FakePool implements NativePool {
     let decoded = 0
     for (const row of live) {
       moved.set(row, moved.get(row) ?? 0)
-      if (row.tokens >= this.#script.length(row.id)) {
-        row.status = BranchCode[this.#script.ending?.(row.id) ?? 'end']
+      const given = this.#givenTo(row.id)
+      if (row.tokens >= (given?.length ?? this.#script.length(row.id))) {
+        row.status = BranchCode[given === null ? (this.#script.ending?.(row.id) ?? 'end') : 'end']
         continue
       }
       row.tokens++
@@ -189,13 +195,20 @@ export class FakePool implements NativePool {
       branches: Int32Array.from(rows, ([row]) => row.id),
       counts: Int32Array.from(rows, ([, count]) => count),
       status: Uint8Array.from(rows, ([row]) => row.status),
-      tokens: Int32Array.from(positions, ([id, position]) => token(id, position)),
+      tokens: Int32Array.from(positions, ([id, at]) => this.#givenTo(id)?.[at] ?? token(id, at)),
       logprobs: Float32Array.from(positions, ([id, position]) => logprob(id, position)),
       entropies: Float32Array.from(positions, () => 0.5),
+      certainties: Float32Array.from(this.#certainties ? positions : [], ([id, position]) => id + position / 10),
+      topConfidences: Float32Array.from(this.#certainties ? positions : [], ([id]) => 5 + id),
       decoded,
       decodeSeconds: seconds,
       sampleSeconds: 0
     }
+  }
+
+  #givenTo(id: number): Int32Array | null {
+    const { tokens, offsets } = this.#given ?? {}
+    return tokens === undefined || offsets === undefined ? null : tokens.subarray(offsets[id], offsets[id + 1])
   }
 
   #live(): Row[] {

@@ -51,6 +51,19 @@ function worker(job) {
 
 const exited = (thread) => new Promise((resolve) => thread.once('exit', resolve))
 
+/** A fit that goes on for ever, on made-up rows. */
+function fitting(onEpoch) {
+  const [rows, columns] = [2048, 64]
+  const table = {
+    inputs: Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(i * i)),
+    labels: Float32Array.from({ length: rows }, (_, i) => i % 2),
+    groups: Int32Array.from({ length: rows }, (_, i) => i >> 3)
+  }
+  const size = { columns, stateColumns: 32, hidden: 64, batch: 1024, threads: 1 }
+  const long = { epochs: 100_000, patience: 100_000, rate: 3e-3, decay: 0, dropout: 0, ranking: 0 }
+  return loadBinding().binding.fitHead(table, table, { binary: true, seed: 1n, ...size, ...long }, onEpoch)
+}
+
 const scenarios = {
   async 'exit-mid-decode'() {
     await decoding()
@@ -128,7 +141,37 @@ const scenarios = {
     await delay(20)
     globalThis.gc()
   },
+  async 'exit-in-epoch'() {
+    fitting(() => process.exit(7))
+  },
+  async 'worker-exits-in-epoch'() {
+    console.log(await exited(worker('fit-and-exit')))
+  },
+  async 'terminate-in-epoch'() {
+    const thread = worker('fit-and-spin')
+    await new Promise((resolve) => thread.once('message', resolve))
+    console.log(await thread.terminate())
+  },
+  async 'terminate-fitting'() {
+    const thread = worker('fit')
+    await new Promise((resolve) => thread.once('message', resolve))
+    console.log(await thread.terminate())
+  },
   // In worker threads.
+  async fit() {
+    fitting(null)
+    await delay(100)
+    parentPort.postMessage('fitting')
+  },
+  async 'fit-and-exit'() {
+    fitting(() => process.exit(5))
+  },
+  async 'fit-and-spin'() {
+    fitting(() => {
+      parentPort.postMessage('told')
+      for (;;);
+    })
+  },
   async decode() {
     await decoding(32)
     parentPort.postMessage('decoding')

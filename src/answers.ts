@@ -1,0 +1,41 @@
+import type { NativeModel, TokenLists } from './binding.js'
+import { WinnowError } from './errors.js'
+
+/** What a model makes of a new line alone: more than one token where it puts a space before every text. */
+const anchors = new WeakMap<NativeModel, Promise<Int32Array>>()
+
+/**
+ * Tokens of text that goes on behind other text. A SentencePiece vocabulary puts a space before whatever it is given, as
+ * if a sentence began there. Behind a new line, which is a token of its own in these vocabularies, it does not.
+ */
+export async function continued(model: NativeModel, text: string, specials: boolean): Promise<Int32Array> {
+  let found = anchors.get(model)
+  if (found === undefined) {
+    found = model.tokenize('\n', false, false)
+    anchors.set(model, found)
+  }
+  const anchor = await found
+  if (anchor.length < 2 || text === '') return model.tokenize(text, false, specials)
+  const tokens = await model.tokenize(`\n${text}`, false, specials)
+  const stands = anchor.every((token, i) => token === tokens[i])
+  return stands ? tokens.slice(anchor.length) : model.tokenize(text, false, specials)
+}
+
+/** Answers as the tokens they would have been written in; special tokens in a text are plain text. */
+export async function readAnswers(model: NativeModel, answers: readonly (string | Int32Array)[]): Promise<TokenLists> {
+  const lists: Int32Array[] = []
+  for (const answer of answers) {
+    lists.push(typeof answer === 'string' ? await read(model, answer) : answer)
+  }
+  const offsets = new Int32Array(lists.length + 1)
+  for (const [i, list] of lists.entries()) offsets[i + 1] = (offsets[i] as number) + list.length
+  const tokens = new Int32Array(offsets[lists.length] as number)
+  for (const [i, list] of lists.entries()) tokens.set(list, offsets[i])
+  return { tokens, offsets }
+}
+
+async function read(model: NativeModel, text: string): Promise<Int32Array> {
+  return continued(model, text, false).catch((error: unknown) => {
+    throw WinnowError.from(error)
+  })
+}
