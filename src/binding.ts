@@ -26,6 +26,29 @@ export interface NativeModelParams {
   readonly mmap: boolean
   readonly mlock: boolean
   readonly checkTensors: boolean
+  /** To be read by its rank head; the only way to open an encoder. Default false. */
+  readonly ranker?: boolean
+  /** False: nothing is allocated; such a model has facts, a vocabulary and sizes, and no pool takes it. Default true. */
+  readonly weights?: boolean
+}
+
+/** Bytes on one device; what lies in the host's memory belongs to the CPU. */
+export interface NativeDeviceSizes {
+  readonly device: string
+  /** All of the model's. */
+  readonly weights: number
+  readonly cells: number
+  readonly compute: number
+  /** Logits and states of one decode. */
+  readonly outputs: number
+}
+
+/** What a context takes, as llama.cpp counts it. */
+export interface NativeSizes {
+  /** Those for ghosts included. */
+  readonly streams: number
+  readonly cellsPerStream: number
+  readonly devices: readonly NativeDeviceSizes[]
 }
 
 export interface ModelFacts {
@@ -48,6 +71,18 @@ export interface ModelFacts {
   readonly addBos: boolean
   readonly hasTokenizer: boolean
   readonly chatTemplate: string | null
+  /** Of a model opened as a ranker. */
+  readonly rank?: RankFacts
+}
+
+/** The rank head of a reranker. */
+export interface RankFacts {
+  /** Reads query and document at once, both ways (`createRanker`). Otherwise a decoder, for a mirror (`rankHead`). */
+  readonly encoder: boolean
+  /** As the file names them: none, which is one label without a name, or one, or yes and no. */
+  readonly labels: readonly string[]
+  /** The text around {query} and {document}; empty where the file has none. */
+  readonly template: string
 }
 
 export interface NativeModel {
@@ -74,7 +109,7 @@ export interface HeadFacts {
 
 export interface NativeHead {
   readonly facts: HeadFacts
-  /** states: rows x width; features: rows x 9 (`featureNames`). Returns one raw logit a row. */
+  /** states: rows x width; features: rows x 9 (`featureNames`). Returns one logit a row, calibrated by position where the head file says so. */
   apply(states: Float32Array, features: Float32Array): Float32Array
   close(): void
 }
@@ -165,6 +200,8 @@ export interface NativePool {
   confidence(ids: Int32Array): Promise<Float32Array>
   /** As of the end of the last job. */
   occupancy(): NativeOccupancy
+  /** What llama.cpp has allocated for it. */
+  sizes(): Promise<NativeSizes>
   /** Ends the job in flight at its next step, which then resolves with reason `aborted`. No job: no effect. */
   abort(): void
   /** Idempotent. Aborts a job in flight, waits for it, then frees the context. */
@@ -220,6 +257,43 @@ export interface NativeMirror {
   close(): Promise<void>
 }
 
+export interface NativeRankerParams {
+  /** Most tokens of a sequence. */
+  readonly context: number
+  /** Rows of a batch, raised to `context`. */
+  readonly batch: number
+  /** 0: as many as the machine has. */
+  readonly threads: number
+  readonly flashAttention: 'auto' | 'on' | 'off'
+}
+
+export interface NativeRankScores {
+  readonly reason: 'reached' | 'deadline' | 'aborted'
+  /**
+   * One for each sequence; empty unless reached. The raw logit of the head's one label, or that of yes less that of no;
+   * of Jina BERT v2 its hyperbolic tangent, which llama.cpp puts on it.
+   */
+  readonly scores: Float32Array
+  /** Rows decoded. */
+  readonly decoded: number
+  readonly batches: number
+  readonly seconds: number
+}
+
+/** An encoder with a rank head. Nothing is kept between calls: a text that grew is read again. */
+export interface NativeRanker {
+  /** The tokens around a query and a document: before, query, between, document, after. */
+  readonly frame: { readonly before: Int32Array; readonly between: Int32Array; readonly after: Int32Array }
+  /** Most tokens of a sequence. */
+  readonly context: number
+  /** Sequence i is tokens[offsets[i]..offsets[i+1]], of 1 to `context` tokens. Seconds; 0 means no deadline. */
+  score(tokens: Int32Array, offsets: Int32Array, deadlineSeconds: number): Promise<NativeRankScores>
+  /** Ends the job in flight soon, which then resolves with reason `aborted`. No job: no effect. */
+  abort(): void
+  /** Idempotent. Aborts a job in flight, waits for it, then frees the context. */
+  close(): Promise<void>
+}
+
 export interface NativeRandomModelParams {
   readonly path: string
   readonly architecture: string
@@ -237,9 +311,19 @@ export interface NativeRandomModelParams {
   readonly chatTemplate: string
 }
 
-/** Labelled rows of a reward head: `inputs` is rows x columns, the state first; rows of one group lie side by side. */
+/**
+ * Some labelled rows of a table (the state's columns first; rows of one group lie side by side), and of them as many
+ * columns as are fitted. The addon copies just these.
+ */
 export interface NativeFitRows {
-  readonly inputs: Float32Array
+  /** The table's values row by row, `partRows` rows a part; the last part may have room to spare. */
+  readonly parts: readonly Float32Array[]
+  readonly partRows: number
+  readonly tableColumns: number
+  readonly firstColumn: number
+  /** Numbers of rows in the table. */
+  readonly rows: Int32Array
+  /** One a row of `rows`, as groups are. */
   readonly labels: Float32Array
   readonly groups: Int32Array
 }
@@ -294,6 +378,17 @@ export interface NativeBinding {
   loadHead(path: string): Promise<NativeHead>
   createPool(model: NativeModel, params: NativePoolParams): Promise<NativePool>
   createMirror(model: NativeModel, params: NativeMirrorParams): Promise<NativeMirror>
+  /** Takes an encoder opened as a ranker. */
+  createRanker(model: NativeModel, params: NativeRankerParams): Promise<NativeRanker>
+  /**
+   * Of a decoder opened as a ranker: its one output for the last token's state, or that of yes less that of no. No
+   * softmax, which llama.cpp's own rank pooling applies and which makes 1.0 of any text where there is one label.
+   */
+  rankHead(model: NativeModel): NativeHead
+  /** What such a pool would take, without making it. Takes models opened without weights only. */
+  poolSizes(model: NativeModel, params: NativePoolParams): Promise<NativeSizes>
+  /** Likewise for a mirror. */
+  mirrorSizes(model: NativeModel, params: NativeMirrorParams): Promise<NativeSizes>
   fitHead(
     train: NativeFitRows,
     validation: NativeFitRows,

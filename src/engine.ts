@@ -7,10 +7,14 @@ import {
   type NativeBinding,
   type NativeDevice,
   type NativeHead,
-  type NativeModel
+  type NativeModel,
+  type NativePool,
+  type TokenLists
 } from './binding.js'
 import { embedded } from './embedded.js'
 import { expected, WinnowError } from './errors.js'
+import { type ForecastFacts, forecast } from './forecast.js'
+import { toBlock } from './ladder.js'
 import { openHead, openModel } from './model.js'
 import {
   type BestOfOptions,
@@ -21,12 +25,12 @@ import {
   resolveCandidates,
   resolveOpen
 } from './options.js'
-import { type Prompt, type PromptInput, readPrompt } from './prompt.js'
+import { Pace } from './pace.js'
+import type { Plan } from './plan.js'
+import { defaultScorer, fitTokens, type PlanOptions, planRace } from './planning.js'
+import { type PromptInput, readPrompt } from './prompt.js'
 import { race } from './race.js'
-import type { Result } from './result.js'
-import type { Scorer } from './scorer.js'
-import { rewardHead } from './scorers/head.js'
-import { meanLogprob } from './scorers/mean-logprob.js'
+import type { Expected, Result } from './result.js'
 import { Streams } from './streams.js'
 
 /**
@@ -64,7 +68,9 @@ export class Engine {
   readonly #binding: NativeBinding
   readonly #model: NativeModel
   readonly #head: NativeHead | null
+  readonly #options: ResolvedOpenOptions
   readonly #streams: Streams
+  readonly #pace = new Pace()
   readonly #closing = new AbortController()
   /** Resolves when the last race in the queue has ended. */
   #tail: Promise<unknown> = Promise.resolve()
@@ -74,6 +80,7 @@ export class Engine {
     this.#binding = binding
     this.#model = model
     this.#head = head
+    this.#options = options
     this.#streams = new Streams(binding, model, options)
     // Every waiting race listens; however many wait, that is no leak.
     setMaxListeners(0, this.#closing.signal)
@@ -104,6 +111,37 @@ export class Engine {
    */
   async bestOf(n: number, prompt: PromptInput, options: BestOfOptions = {}): Promise<Result> {
     return this.#queue(resolveCandidates(n), prompt, resolveBestOf(options), null)
+  }
+
+  /**
+   * What `bestOf` with the same arguments would take, n being 1..4096: how many candidates at once, in how many cells,
+   * bytes beside the weights, tokens and seconds; and whether it can be run at all, which is no error. What is planned is
+   * the pool that the race would have as things are now: the one at hand where that serves, or what is made in its place.
+   * Of the memory that is free a part is left alone, and what the pool at hand takes counts as free.
+   *
+   * No weights are read, no cells are made and nobody waits. llama.cpp lays the contexts out, which takes 52 bytes of the
+   * host's memory for each cell and the rows of one decode, for as long as the plan is made.
+   *
+   * Throws what `bestOf` does of prompt and options, and OPTION_INVALID for scorers whose memory cannot be counted. What
+   * only a scorer finds out when it begins (HEAD_MISSING, HEAD_WIDTH) is not looked for.
+   */
+  async plan(n: number, prompt: PromptInput, options: PlanOptions = {}): Promise<Plan> {
+    const { signal, release } = follow([this.#closing.signal, options.signal])
+    try {
+      signal.throwIfAborted()
+      const site = {
+        binding: this.#binding,
+        path: this.#model.facts.path,
+        options: this.#options,
+        loaded: true,
+        head: this.#head !== null,
+        held: this.#streams.held,
+        pace: this.#pace
+      }
+      return await planRace(site, n, prompt, options, signal)
+    } finally {
+      release()
+    }
   }
 
   /**
@@ -201,13 +239,22 @@ export class Engine {
   ): Promise<Result> {
     const prompt = await abortable(readPrompt(this.#model, input, options.raw), signal)
     const given = answers === null ? null : await abortable(readAnswers(this.#model, answers), signal)
-    const maxTokens = this.#fit(prompt, options.maxTokens)
-    const scorer = options.scorer ?? this.#defaultScorer()
+    const maxTokens = fitTokens(this.#model.facts, prompt, options.maxTokens)
+    const scorer = options.scorer ?? defaultScorer(this.#head !== null)
     const pool = await this.#streams.acquire({
       streams: n,
       cellsPerStream: prompt.tokens.length + maxTokens,
       states: [...scorer.needs, ...(options.pipeline?.needs ?? [])].includes('states'),
       deterministic: options.deterministic
+    })
+    // Before the race: whatever a policy says of itself cannot cost what was written.
+    const foreseen = expectedOf(pool, {
+      n,
+      maxTokens,
+      promptTokens: prompt.tokens.length,
+      policy: options.policy,
+      checkpoints: options.checkpoints,
+      lengths: given === null ? undefined : lengthsOf(given)
     })
     // A pool is emptied by the next prefill; after an error of its own it is not to be trusted with that.
     let forsaken = false
@@ -225,12 +272,15 @@ export class Engine {
       deadline
     }
     try {
-      return await race({
+      const result = await race({
         ...setup,
         forsakePool: () => {
           forsaken = true
         }
       })
+      const steps = Math.max(...result.branches.map(({ tokens }) => tokens.length))
+      if (given === null) this.#pace.record(result.usage, steps, options.deterministic)
+      return { ...result, expected: foreseen }
     } catch (error) {
       forsaken ||= !signal.aborted
       throw error
@@ -238,21 +288,14 @@ export class Engine {
       if (forsaken) await this.#streams.drop()
     }
   }
+}
 
-  /** What the model's trained context holds of `maxTokens` after the prompt. */
-  #fit(prompt: Prompt, maxTokens: number): number {
-    const { contextTrain } = this.#model.facts
-    const room = contextTrain - prompt.tokens.length
-    if (room < 1) {
-      throw new WinnowError(
-        'PROMPT_TOO_LONG',
-        `Expected at most ${contextTrain - 1} tokens for the prompt, the model's context of ${contextTrain} less one to write, but received ${prompt.tokens.length}`
-      )
-    }
-    return Math.min(maxTokens, room)
-  }
+function expectedOf(pool: NativePool, facts: ForecastFacts): Expected {
+  const { kvBytes, cells } = pool.occupancy()
+  const own = facts.n * toBlock(facts.promptTokens + facts.maxTokens)
+  return { ...forecast(facts), cellBytes: Math.round((own * kvBytes) / cells) }
+}
 
-  #defaultScorer(): Scorer {
-    return this.#head === null ? meanLogprob() : rewardHead()
-  }
+function lengthsOf({ offsets }: TokenLists): number[] {
+  return Array.from(offsets.subarray(1), (end, i) => end - (offsets[i] as number))
 }

@@ -3,20 +3,42 @@ import { createReadStream } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import { gguf } from '@huggingface/gguf'
-import type { NativeBinding, NativeHead, NativeModel } from './binding.js'
+import type { NativeBinding, NativeHead, NativeModel, NativeModelParams } from './binding.js'
 import { expected, WinnowError } from './errors.js'
 import type { ResolvedOpenOptions } from './options.js'
 
 /**
  * Loads weights and vocabulary. The file's header is read in JavaScript first: llama.cpp asserts, and so ends the
- * process, on some malformed files that this gate refuses.
+ * process, on some malformed files that this gate refuses. Without `weights` the model serves for plans only.
  *
  * Throws MODEL_NOT_FOUND, MODEL_CORRUPT, MODEL_UNSUPPORTED, DEVICE_UNKNOWN, OUT_OF_MEMORY.
  */
 export async function openModel(
   binding: NativeBinding,
   path: string,
+  options: ResolvedOpenOptions,
+  weights = true
+): Promise<NativeModel> {
+  return openFile(binding, path, options, { weights })
+}
+
+/**
+ * The same for a model with a rank head, encoder or decoder; `facts.rank` says which. Throws MODEL_UNSUPPORTED for one
+ * without.
+ */
+export async function openRanker(
+  binding: NativeBinding,
+  path: string,
   options: ResolvedOpenOptions
+): Promise<NativeModel> {
+  return openFile(binding, path, options, { ranker: true })
+}
+
+async function openFile(
+  binding: NativeBinding,
+  path: string,
+  options: ResolvedOpenOptions,
+  use: Pick<NativeModelParams, 'weights' | 'ranker'>
 ): Promise<NativeModel> {
   await checkFile(path, 'the model', 'MODEL_NOT_FOUND')
   await checkHeader(path)
@@ -30,7 +52,8 @@ export async function openModel(
     tensorSplit,
     mmap,
     mlock,
-    checkTensors
+    checkTensors,
+    ...use
   }
   try {
     return await binding.loadModel(params, options.onLoad)
@@ -40,7 +63,11 @@ export async function openModel(
 }
 
 /** Throws HEAD_NOT_FOUND, HEAD_CORRUPT, and HEAD_WIDTH when it was made for states of another width. */
-export async function openHead(binding: NativeBinding, path: string, model: NativeModel): Promise<NativeHead> {
+export async function openHead(
+  binding: NativeBinding,
+  path: string,
+  model: Pick<NativeModel, 'facts'>
+): Promise<NativeHead> {
   await checkFile(path, 'the reward head', 'HEAD_NOT_FOUND')
   let head: NativeHead
   try {

@@ -50,6 +50,11 @@ export interface Policy {
   /** When it wants to look, unless the caller says otherwise. */
   readonly checkpoints: Checkpoints
   decide(view: View): Decision
+  /**
+   * How many of `live` branches outlive a checkpoint at most, where that does not depend on the scores. Plans and the
+   * forecast in a result rest on it (`Result.expected`); who is killed does not.
+   */
+  keeps?(live: number): number
   /** The winner's id when the race is over, or null for none. Without it: `highest`. */
   choose?(view: View): number | null
 }

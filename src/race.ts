@@ -5,12 +5,11 @@
  */
 import { onAbort } from './abort.js'
 import { choose } from './choose.js'
-import type { Result } from './result.js'
-import { concludeRace } from './result.js'
+import { concludeRace, type Outcome } from './result.js'
 import { type RaceSetup, Round } from './round.js'
 import { advance, decide, endScoring, fork, kill, prefill, prepare, report, score } from './steps.js'
 
-export async function race(setup: RaceSetup): Promise<Result> {
+export async function race(setup: RaceSetup): Promise<Outcome> {
   const round = new Round(setup)
   // The pool ends its job at the next step; which of the two it was is read off the signals afterwards.
   const undo = [setup.signal, setup.options.stop].map((signal) => onAbort(signal, () => setup.pool.abort()))

@@ -2,6 +2,7 @@ import type { NativeModel } from './binding.js'
 import type { Branch, BranchStatus, Score } from './branch.js'
 import { expected, WinnowError } from './errors.js'
 import type { FinalChoice } from './final-choice.js'
+import type { Forecast } from './forecast.js'
 import { highest } from './policy.js'
 import type { Phases, RaceReason, Round } from './round.js'
 
@@ -45,6 +46,13 @@ export interface Usage {
   readonly seconds: Readonly<Phases> & { readonly other: number }
   /** The most KV cells in use at once; a cell holds one token of one branch. */
   readonly peakCells: number
+  /** Bytes of the pool's cells, used or not. */
+  readonly cellBytes: number
+}
+
+export interface Expected extends Forecast {
+  /** Bytes of the cells of a pool for this race alone; the pool at hand, in `usage.cellBytes`, may be larger. */
+  readonly cellBytes: number
 }
 
 export interface Result {
@@ -55,6 +63,8 @@ export interface Result {
   readonly winner: ResultBranch | null
   readonly branches: readonly ResultBranch[]
   readonly usage: Usage
+  /** What `usage` could have come to, as foreseen: had no candidate ended by itself. `engine.plan` says it beforehand. */
+  readonly expected: Expected
   readonly reason: RaceReason
   /** What the scorer failed with where the reason is `failed`; null otherwise. */
   readonly failure: WinnowError | null
@@ -66,8 +76,11 @@ export interface Result {
   readonly seed: bigint
 }
 
+/** A race as a value, but for what was foreseen of it. */
+export type Outcome = Omit<Result, 'expected'>
+
 /** Picks the winner and turns the race into a value. */
-export async function concludeRace(round: Round): Promise<Result> {
+export async function concludeRace(round: Round): Promise<Outcome> {
   const { options, model, scorer, pool } = round.setup
   const texts = await textsOf(model, round.branches.all)
   const branches = round.branches.all.map((branch, i) => resultBranch(branch, texts[i] as string))
@@ -143,7 +156,8 @@ function usageOf(round: Round): Usage {
     savedShare: savedTokens === null ? null : savedTokens / Math.max(1, savedTokens + generatedTokens),
     wallSeconds,
     seconds: { ...seconds, other: Math.max(0, wallSeconds - spent) },
-    peakCells
+    peakCells,
+    cellBytes: round.setup.pool.occupancy().kvBytes
   }
 }
 

@@ -49,11 +49,17 @@ export interface SessionScorer {
   readonly name: string
   /** What any of its sessions may need of the pool. */
   readonly needs: readonly Need[]
+  /** It runs a model of its own, or has a part that does: memory that `engine.plan` is to count, or to refuse. */
+  readonly ownsModel?: true | undefined
   /** Called once a race, before its first token is written. */
   begin(race: RaceFacts): Promise<ScoringSession>
 }
 
 export type Scorer = PlainScorer | SessionScorer
+
+export function ownsModel(scorer: Scorer): boolean {
+  return 'ownsModel' in scorer && scorer.ownsModel === true
+}
 
 /** What a session knows of the race it scores. */
 export interface RaceFacts {

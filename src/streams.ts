@@ -1,5 +1,6 @@
-import type { NativeBinding, NativeModel, NativePool } from './binding.js'
+import type { NativeBinding, NativeModel, NativePool, NativeSizes } from './binding.js'
 import { WinnowError } from './errors.js'
+import { toBlock } from './ladder.js'
 import type { ResolvedOpenOptions } from './options.js'
 
 /** What a race asks of a pool. */
@@ -11,12 +12,40 @@ export interface PoolNeeds {
   readonly deterministic: boolean
 }
 
+/** The pool at hand. */
+export interface HeldPool {
+  /** What it was made for. */
+  readonly needs: PoolNeeds
+  /** What llama.cpp has allocated for it. */
+  readonly sizes: NativeSizes
+}
+
+/** A pool grows while it then has at most this many times the cells of the larger of what it was and what is needed. */
+const growth = 2
+
+/**
+ * The pools that serve these needs, in the order in which they are tried: the one at hand where it serves; one grown in
+ * both directions, so that races of different shapes do not take turns making pools, unless most of its cells would be
+ * nobody's (many short streams and few long ones make many long ones); one of just this shape.
+ */
+export function poolsFor(held: PoolNeeds | null, needs: PoolNeeds): readonly PoolNeeds[] {
+  if (held === null) return [needs]
+  if (serves(held, needs)) return [held]
+  const grown = {
+    ...needs,
+    streams: Math.max(needs.streams, held.streams),
+    cellsPerStream: Math.max(needs.cellsPerStream, held.cellsPerStream)
+  }
+  const [most, own] = [growth * Math.max(cellsOf(held), cellsOf(needs)), cellsOf(needs)]
+  return cellsOf(grown) > own && cellsOf(grown) <= most ? [grown, needs] : [needs]
+}
+
 /** The engine's one pool: kept from race to race, and made anew when a race needs more than it has. */
 export class Streams {
   readonly #binding: NativeBinding
   readonly #model: NativeModel
   readonly #options: ResolvedOpenOptions
-  #pool: { readonly pool: NativePool; readonly needs: PoolNeeds } | null = null
+  #pool: (HeldPool & { readonly pool: NativePool }) | null = null
 
   constructor(binding: NativeBinding, model: NativeModel, options: ResolvedOpenOptions) {
     this.#binding = binding
@@ -24,23 +53,23 @@ export class Streams {
     this.#options = options
   }
 
-  /** Throws OUT_OF_MEMORY, CONTEXT_TOO_LONG. */
+  /** Null without one. */
+  get held(): HeldPool | null {
+    return this.#pool
+  }
+
+  /** A pool that serves, by `poolsFor`; a grown one only where memory has it. Throws OUT_OF_MEMORY, CONTEXT_TOO_LONG. */
   async acquire(needs: PoolNeeds): Promise<NativePool> {
     const held = this.#pool
-    if (held !== null && serves(held.needs, needs)) return held.pool
+    const [first = needs, ...others] = poolsFor(held?.needs ?? null, needs)
+    if (held !== null && first === held.needs) return held.pool
     await this.drop()
-    if (held !== null) {
-      // Grow in both directions, so that races of different shapes do not take turns making pools.
-      const grown = {
-        ...needs,
-        streams: Math.max(needs.streams, held.needs.streams),
-        cellsPerStream: Math.max(needs.cellsPerStream, held.needs.cellsPerStream)
-      }
-      const pool = await this.#create(grown).catch((error: unknown) => {
+    if (others.length > 0) {
+      const grown = await this.#create(first).catch((error: unknown) => {
         if (WinnowError.is(error) && error.code === 'OUT_OF_MEMORY') return null
         throw error
       })
-      if (pool !== null) return pool
+      if (grown !== null) return grown
     }
     return this.#create(needs)
   }
@@ -57,19 +86,30 @@ export class Streams {
     logger.debug(needs, 'making a pool')
     try {
       const pool = await this.#binding.createPool(this.#model, { ...needs, threads, batch, kvType, flashAttention })
-      this.#pool = { pool, needs: { ...needs, cellsPerStream: pool.occupancy().cellsPerStream } }
-      return pool
+      try {
+        const sizes = await pool.sizes()
+        this.#pool = { pool, needs: { ...needs, cellsPerStream: pool.occupancy().cellsPerStream }, sizes }
+        return pool
+      } catch (error) {
+        await pool.close()
+        throw error
+      }
     } catch (error) {
       throw WinnowError.from(error)
     }
   }
 }
 
-function serves(has: PoolNeeds, needs: PoolNeeds): boolean {
+/** Whether a pool made for some needs will do for others. */
+export function serves(has: PoolNeeds, needs: PoolNeeds): boolean {
   return (
     has.streams >= needs.streams &&
     has.cellsPerStream >= needs.cellsPerStream &&
     has.deterministic === needs.deterministic &&
     (has.states || !needs.states)
   )
+}
+
+function cellsOf({ streams, cellsPerStream }: PoolNeeds): number {
+  return streams * toBlock(cellsPerStream)
 }

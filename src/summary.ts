@@ -1,5 +1,4 @@
 import type { Arm } from './arm.js'
-import { referenceOf } from './bench.js'
 import { bootstrap, type Interval, resamples } from './statistics.js'
 import type { Row } from './trial.js'
 
@@ -21,7 +20,7 @@ export interface PolicySummary {
   readonly prompts: number
   /** Share of right answers; null where no answer is known. */
   readonly accuracy: Interval | null
-  /** Of the returned answers, by the reference's scorer. */
+  /** Of the returned answers, by the scorer of what the arm is measured against: the reference unless it says otherwise. */
   readonly meanScore: Interval | null
   readonly generatedTokens: Interval
   readonly processedTokens: Interval
@@ -30,10 +29,10 @@ export interface PolicySummary {
   readonly wallSeconds: Interval
   /** The most cells in use at once on any prompt. */
   readonly peakCells: number
-  /** Share of prompts on which the returned answer is best-of-N's pick. */
+  /** Share of prompts on which the returned answer is best-of-N's pick; like `regret`, of the best-of-N it is measured against. */
   readonly survival: Interval | null
   readonly regret: Interval | null
-  /** Mean share of candidates that wrote something else than under the reference. */
+  /** Mean share of candidates that wrote something else than under the best-of-N it is measured against. */
   readonly diverged: number | null
   /** Share of prompts on which the returned answer was stopped before its end. */
   readonly truncated: number
@@ -52,7 +51,6 @@ export function summarise(rows: readonly Row[], arms: readonly Arm[], seed: numb
   const table = complete(rows, arms)
   const count = table[0]?.length ?? 0
   const drawn = resamples(count, seed)
-  const reference = referenceOf(arms)
   return arms.map((arm, a) => {
     const own = table[a] as readonly Row[]
     const average = (metric: Metric) => meanOf(own, drawn, metric)
@@ -70,9 +68,9 @@ export function summarise(rows: readonly Row[], arms: readonly Arm[], seed: numb
       rewardTokens: average((row) => row.rewardTokens) as Interval,
       wallSeconds: average((row) => row.wallSeconds) as Interval,
       peakCells: Math.max(0, ...own.map((row) => row.peakCells)),
-      survival: reference === null ? null : average((row) => (row.survived === null ? null : Number(row.survived))),
-      regret: reference === null ? null : average((row) => row.regret),
-      diverged: reference === null ? null : (average((row) => row.diverged)?.mean ?? null),
+      survival: average((row) => (row.survived === null ? null : Number(row.survived))),
+      regret: average((row) => row.regret),
+      diverged: average((row) => row.diverged)?.mean ?? null,
       truncated: own.filter((row) => row.truncated).length / Math.max(1, count),
       phases: phasesOf(own),
       versus: Object.fromEntries(versus)

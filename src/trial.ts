@@ -1,6 +1,7 @@
 import type { Arm } from './arm.js'
 import type { Engine } from './engine.js'
 import type { SamplingOptions } from './options.js'
+import type { KillCount } from './policies/random-kill.js'
 import type { Problem } from './problems.js'
 import type { Result, ResultBranch } from './result.js'
 import { isRight } from './verifier.js'
@@ -29,11 +30,11 @@ export interface Row {
   /** The winner was stopped before its end. */
   readonly truncated: boolean
   readonly right: boolean | null
-  /** The returned answer's score by the reference's scorer; null where it has none there. */
+  /** The returned answer's score by the scorer of what it is measured against; null where it has none there. */
   readonly score: number | null
   readonly survived: boolean | null
   readonly regret: number | null
-  /** Share of candidates whose tokens are no prefix of what the reference wrote for them. */
+  /** Share of candidates whose tokens are no prefix of what the arm it is measured against wrote for them. */
   readonly diverged: number | null
   readonly generatedTokens: number
   readonly processedTokens: number
@@ -42,6 +43,8 @@ export interface Row {
   readonly wallSeconds: number
   readonly seconds: Readonly<Record<string, number>>
   readonly peakCells: number
+  /** How many branches were killed, by the tokens they had. Absent in rows of earlier versions. */
+  readonly kills?: readonly KillCount[]
   /** Of the reference arm: each candidate's final score, generated tokens and whether it is right. */
   readonly candidates?: {
     readonly scores: readonly (number | null)[]
@@ -50,7 +53,7 @@ export interface Row {
   }
 }
 
-/** Best-of-N on all candidates of a prompt: what the other arms are compared with. */
+/** Best-of-N on all candidates of a prompt: what other arms are measured against. */
 export interface Reference {
   readonly winner: ResultBranch | null
   readonly branches: readonly ResultBranch[]
@@ -124,6 +127,7 @@ export function rowOf(
     wallSeconds: usage.wallSeconds,
     seconds: usage.seconds,
     peakCells: usage.peakCells,
+    kills: killsOf(branches),
     ...(isReference && {
       candidates: {
         scores: branches.map((branch) => branch.score),
@@ -132,6 +136,14 @@ export function rowOf(
       }
     })
   }
+}
+
+function killsOf(branches: readonly ResultBranch[]): KillCount[] {
+  const counts = new Map<number, number>()
+  for (const { status, tokens } of branches) {
+    if (status.state === 'killed') counts.set(tokens.length, (counts.get(tokens.length) ?? 0) + 1)
+  }
+  return [...counts].map(([tokens, killed]) => ({ tokens, killed })).sort((a, b) => a.tokens - b.tokens)
 }
 
 function rightness(text: string, problem: Problem): boolean | null {

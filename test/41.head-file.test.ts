@@ -112,6 +112,36 @@ describe('a written head', () => {
     )
   })
 
+  it('with a line by position gives that line of its logits', async () => {
+    const logTokens = (tokens: number) => {
+      const features = noFeatures(1)
+      features[binding.featureNames.indexOf('log_tokens')] = Math.log(1 + tokens)
+      return features
+    }
+    const head = await loaded({
+      ...linear,
+      features: [{ name: 'log_tokens', mean: 0, std: 1 }],
+      outer: { weight: Float32Array.of(1, 2, -3, 0), bias: Float32Array.of(0.5) },
+      position: { logTokens: [Math.log(11), Math.log(111)], scale: [2, 4], bias: [-1, 3] }
+    })
+    const score = (tokens: number) => head.apply(Float32Array.of(1, 1, 1), logTokens(tokens))[0]
+    // The logit is 0.5.
+    expect(score(1)).toBeCloseTo(0, 5)
+    expect(score(10)).toBeCloseTo(0, 5)
+    expect(score(Math.sqrt(11 * 111) - 1)).toBeCloseTo(2.5, 5)
+    expect(score(110)).toBeCloseTo(5, 5)
+    expect(score(5000)).toBeCloseTo(5, 5)
+    const { metadata } = await readGguf(at('head.gguf'), { allowLocalFile: true })
+    expect(metadata).toMatchObject({ 'winnow.head.version': 2, 'winnow.head.position_scale': [2, 4] })
+  })
+
+  it('without one is a file of version 1, which earlier releases read', async () => {
+    await writeHeadFile(at('one.gguf'), { ...linear, position: null })
+    const { metadata } = await readGguf(at('one.gguf'), { allowLocalFile: true })
+    expect(metadata).toMatchObject({ 'winnow.head.version': 1 })
+    expect(Object.keys(metadata).filter((key) => key.includes('position'))).toEqual([])
+  })
+
   it('is a GGUF to another reader too, every tensor aligned', async () => {
     await writeHeadFile(at('mlp.gguf'), {
       ...linear,
@@ -168,6 +198,27 @@ describe('writing a head', () => {
       'a deviation of 0',
       { features: [{ name: 'log_tokens', mean: 0, std: 0 }] },
       'feature log_tokens of a head but received "0, 0"'
+    ],
+    [
+      'no knots',
+      { position: { logTokens: [], scale: [], bias: [] } },
+      'Expected a scale and a bias each for the positions'
+    ],
+    ['knots out of order', { position: { logTokens: [2, 1], scale: [1, 1], bias: [0, 0] } }, 'received "2, 1"'],
+    [
+      'a scale below 0',
+      { position: { logTokens: [1], scale: [-1], bias: [0] } },
+      'Expected finite and positive scales'
+    ],
+    [
+      'an infinite bias by position',
+      { position: { logTokens: [1], scale: [1], bias: [1e39] } },
+      'Expected finite biases'
+    ],
+    [
+      'positions without their feature',
+      { position: { logTokens: [1], scale: [1], bias: [0] } },
+      'Expected the feature log_tokens for the positions of a head'
     ],
     ['a mean beyond 32 bits', { features: [{ name: 'log_tokens', mean: 1e39, std: 1 }] }, 'feature log_tokens']
   ])('is refused for %s, and nothing is left', async (_, change, sentence) => {

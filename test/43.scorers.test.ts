@@ -224,6 +224,7 @@ describe('a scale', () => {
 describe('a blend', () => {
   const fixed = (name: string, ...scores: number[]): PlainScorer => ({ name, needs: ['text'], score: () => scores })
   const two = [candidate([-1]), candidate([-2])]
+  const keeps: SessionScorer = { name: 'keeps', needs: [], begin: async () => ({ needs: [], score: () => [1, 2] }) }
 
   it('adds weighted scores, each on its own scale', async () => {
     const scorer = blend(
@@ -272,11 +273,57 @@ describe('a blend', () => {
     expect(diary).toEqual(['kill 1', 'end', 'end'])
   })
 
+  it('of two that share scorers, in whatever order and depth, never waits for the other for good', async () => {
+    // Each lends itself to one race at a time, as a reward model does.
+    const lending = (name: string): SessionScorer => {
+      let last = Promise.resolve()
+      return {
+        name,
+        needs: [],
+        async begin() {
+          const before = last
+          let free = () => {}
+          last = new Promise((resolve) => {
+            free = resolve
+          })
+          await before
+          return { needs: [], score: () => [1, 2], end: async () => free() }
+        }
+      }
+    }
+    const [a, b, c] = ['a', 'b', 'c'].map(lending) as [SessionScorer, SessionScorer, SessionScorer]
+    const orders = [
+      [a, b, c],
+      [c, b, a],
+      [b, blend([{ scorer: c }, { scorer: a }])]
+    ]
+    let done = 0
+    const races = Array.from({ length: 12 }, async (_, i) => {
+      const own = blend((orders[i % 3] as SessionScorer[]).map((scorer) => ({ scorer })))
+      const session = await own.begin(race)
+      await new Promise((resolve) => setTimeout(resolve, 1))
+      expect(await session.score(two, scoring)).toHaveLength(2)
+      await session.end?.()
+      done++
+    })
+    await Promise.race([Promise.all(races), new Promise((resolve) => setTimeout(resolve, 4000))])
+    expect(done).toBe(12)
+  })
+
+  it('scales what a blend inside it says like any other part', async () => {
+    const inner = blend([{ scorer: fixed('a', 0, 10) }, { scorer: fixed('b', 2, 4) }], { scale: 'none' })
+    const session = await blend([{ scorer: inner, weight: 2 }, { scorer: fixed('c', 1, 0) }], {
+      scale: 'min-max'
+    }).begin(race)
+    expect([...((await session.score(two, scoring)) as Float64Array)]).toEqual([1, 2])
+  })
+
   it.each([
     [() => blend([]), 'Expected scorers for blend'],
     [() => blend([{ scorer: fixed('a'), weight: 0 }]), 'Expected a number above 0 for the weight of part 0 of blend'],
     [() => blend([{ scorer: fixed('a'), scale: 'zz' as 'z' }]), 'or { mean, deviation } for the scale of part 0'],
-    [() => blend([{ scorer: null as unknown as PlainScorer }]), 'Expected a scorer for part 0 of blend']
+    [() => blend([{ scorer: null as unknown as PlainScorer }]), 'Expected a scorer for part 0 of blend'],
+    [() => blend([{ scorer: keeps }, { scorer: blend([{ scorer: keeps }]) }]), 'Expected each scorer once for blend']
   ])('refuses what is not one: %#', (make, sentence) => {
     expect(make).toThrow(sentence)
   })

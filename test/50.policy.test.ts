@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { at, every } from '../src/checkpoint.js'
 import { bestOfN } from '../src/policies/best-of-n.js'
+import { keepEnough } from '../src/policies/keep-enough.js'
 import { randomKill } from '../src/policies/random-kill.js'
 import { specReject } from '../src/policies/spec-reject.js'
 import { highest, roundHalfEven, type Standing, type View } from '../src/policy.js'
@@ -68,6 +69,47 @@ describe('specReject', () => {
     )
   })
 
+  it('spares whoever is nearer than the margin to the best live branch, however large the share', () => {
+    const branches = [1, 0.95, 0.9, 0.2, 0.1].map((score, id) => standing(id, { score }))
+    expect(specReject({ alpha: 0.9, margin: 0.11 }).decide(view(branches)).kill).toEqual([3, 4])
+    expect(specReject({ alpha: 0.9, margin: 0.02 }).decide(view(branches)).kill).toEqual([1, 2, 3, 4])
+    expect(specReject({ alpha: 0.2, margin: 0.11 }).decide(view(branches)).kill).toEqual([4])
+  })
+
+  it('measures the margin from the best live branch, not from a finished one', () => {
+    const finished = standing(0, { score: 9, state: 'finished', reason: 'end' })
+    const branches = [finished, standing(1, { score: 0 }), standing(2, { score: 0.05 })]
+    expect(specReject({ alpha: 0.9, margin: 0.1 }).decide(view(branches)).kill).toEqual([])
+  })
+
+  it('kills, with a margin, the branches it would kill without one except the near ones', () => {
+    const margins = fc.oneof(fc.constant(0), fc.double({ min: 0, max: 8, noNaN: true }))
+    fc.assert(
+      fc.property(tables, alphas, margins, (branches, alpha, margin) => {
+        const scores = live(branches).map((branch) => branch.score as number)
+        const best = Math.max(...scores)
+        const near = (score: number) => margin > 0 && (score === best || best - score < margin)
+        const without = specReject({ alpha }).decide(view(branches)).kill
+        const expected = without.filter((id) => !near(branches[id]?.score as number))
+        expect(specReject({ alpha, margin }).decide(view(branches)).kill).toEqual(expected)
+      })
+    )
+  })
+
+  it('refuses a margin that is none, and one beside the rule of the paper', () => {
+    for (const margin of [-0.1, Number.NaN, Number.POSITIVE_INFINITY, '1' as unknown as number]) {
+      expect(() => specReject({ margin })).toThrow('Expected a number from 0 for margin')
+    }
+    expect(() => specReject({ margin: 0.1, paper: true })).toThrow(
+      "Expected no margin for the paper's rule but received 0.1"
+    )
+  })
+
+  it('promises how many it keeps only where the scores have no say in it', () => {
+    expect(specReject({ alpha: 0.5 }).keeps?.(10)).toBe(5)
+    expect(specReject({ alpha: 0.5, margin: 0.1 }).keeps).toBeUndefined()
+  })
+
   it('kills nobody who scores above a survivor', () => {
     fc.assert(
       fc.property(tables, alphas, (branches, alpha) => {
@@ -110,7 +152,96 @@ describe('specReject', () => {
   })
 })
 
+describe('keepEnough', () => {
+  const logit = (chance: number) => Math.log(chance / (1 - chance))
+  const chances = (...all: number[]) => all.map((chance, id) => standing(id, { score: logit(chance) }))
+
+  it('keeps the best until enough right answers are to be expected', () => {
+    const branches = chances(0.2, 0.9, 0.5, 0.7, 0.4)
+    expect(keepEnough({ right: 1.5 }).decide(view(branches)).kill).toEqual([2, 4, 0])
+    expect(keepEnough({ right: 1.7 }).decide(view(branches)).kill).toEqual([4, 0])
+    expect(keepEnough({ right: 3 }).decide(view(branches)).kill).toEqual([])
+  })
+
+  it('keeps few of an easy prompt and nearly all of a hard one', () => {
+    const easy = keepEnough({ right: 4 }).decide(view(chances(...Array(64).fill(0.8)))).kill
+    const hard = keepEnough({ right: 4 }).decide(view(chances(...Array(64).fill(0.07)))).kill
+    expect([easy.length, hard.length]).toEqual([59, 6])
+  })
+
+  it('kills the hopeless, however few are left, but never the last live branch', () => {
+    expect(keepEnough({ hopeless: 0.1 }).decide(view(chances(0.09, 0.11, 0.01))).kill).toEqual([0, 2])
+    expect(keepEnough({ hopeless: 0.1 }).decide(view(chances(0.02, 0.03, 0.01))).kill).toEqual([0, 2])
+    const minus = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY].map((score, id) => standing(id, { score }))
+    expect(keepEnough().decide(view(minus)).kill).toEqual([1])
+    expect(keepEnough().decide(view([])).kill).toEqual([])
+  })
+
+  it('kills only live branches, none that scores above a survivor, and leaves enough where there is enough', () => {
+    const rights = fc.double({ min: 0.01, max: 20, noNaN: true })
+    const shares = fc.double({ min: 0, max: 0.5, noNaN: true })
+    fc.assert(
+      fc.property(tables, rights, shares, (branches, right, hopeless) => {
+        const killed = new Set(keepEnough({ right, hopeless }).decide(view(branches)).kill)
+        const [dead, alive] = [true, false].map((is) => live(branches).filter(({ id }) => killed.has(id) === is)) as [
+          Standing[],
+          Standing[]
+        ]
+        expect(dead.length).toBe(killed.size)
+        expect(alive.length > 0).toBe(live(branches).length > 0)
+        const chance = (branch: Standing) => 1 / (1 + Math.exp(-(branch.score as number)))
+        expect(Math.max(...dead.map(chance))).toBeLessThanOrEqual(Math.min(...alive.map(chance)))
+        const left = alive.reduce((sum, branch) => sum + chance(branch), 0)
+        if (dead.some((branch) => chance(branch) >= hopeless)) expect(left).toBeGreaterThanOrEqual(right - 1e-9)
+      })
+    )
+  })
+
+  it.each([
+    [{ right: 0 }, 'Expected a number above 0 for right but received 0'],
+    [{ right: Number.POSITIVE_INFINITY }, 'Expected a number above 0 for right'],
+    [{ hopeless: 1 }, 'Expected a number from 0 to below 1 for hopeless but received 1'],
+    [{ hopeless: -0.1 }, 'for hopeless']
+  ])('refuses %j', (options, sentence) => {
+    expect(() => keepEnough(options)).toThrow(sentence)
+  })
+
+  it('refuses a branch without a score', () => {
+    expect(() => keepEnough().decide(view([standing(0, { score: null })]))).toThrow('Expected a score for branch 0')
+  })
+})
+
 describe('randomKill', () => {
+  it('kills as many as another race did at the same tokens, and leaves one', () => {
+    const branches = [5, 4, 3, 2, 1].map((score, id) => standing(id, { score }))
+    const policy = randomKill({
+      like: [
+        { tokens: 32, killed: 2 },
+        { tokens: 64, killed: 9 }
+      ]
+    })
+    expect(policy.checkpoints.name).toBe('at:32+64')
+    expect(policy.decide(view(branches)).kill).toHaveLength(2)
+    expect(policy.decide(view(branches, { tokens: 64 })).kill).toHaveLength(4)
+    expect(policy.decide(view(branches, { tokens: 40 })).kill).toEqual([])
+    expect(policy.decide(view([], { tokens: 64 })).kill).toEqual([])
+  })
+
+  it('chooses by lot, not by score, whom it kills instead of another race', () => {
+    const like = [{ tokens: 32, killed: 3 }]
+    const branches = Array.from({ length: 6 }, (_, id) => standing(id, { score: id }))
+    const choices = [...Array(40).keys()].map((seed) =>
+      randomKill({ like }).decide(view(branches, { seed })).kill.join()
+    )
+    expect(new Set(choices).size).toBeGreaterThan(10)
+  })
+
+  it('refuses kills that are no counts', () => {
+    expect(() => randomKill({ like: [{ tokens: 8, killed: -1 }] })).toThrow(
+      'Expected a whole number from 0 for the kills at 8 tokens but received -1'
+    )
+  })
+
   it('kills as many as specReject, the same ones for the same seed', () => {
     fc.assert(
       fc.property(tables, alphas, fc.nat(), (branches, alpha, seed) => {

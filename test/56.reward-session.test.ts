@@ -7,7 +7,7 @@ import type { Candidate, RaceFacts, Scoring } from '../src/scorer.js'
 import { FakeMirror, logitOf } from './fakes/mirror.js'
 import { FakeHead, FakeModel } from './fakes/model.js'
 
-const template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}!"
+const closed = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}!"
 const scoring = { signal: new AbortController().signal } as Scoring
 const bytes = (text: string) => [...Buffer.from(text)]
 
@@ -17,6 +17,14 @@ class PairModel extends FakeModel {
     const pairs = text.match(/[a-z]{2}|./gs) ?? []
     const tokens = pairs.map((pair) => bytes(pair).reduce((sum, byte) => sum * 256 + byte, 0))
     return Int32Array.from(addSpecial ? [1, ...tokens] : tokens)
+  }
+
+  override async detokenize(tokens: Int32Array, offsets: Int32Array): Promise<string[]> {
+    const textOf = (token: number) =>
+      token === 1 ? '' : Buffer.from(token < 256 ? [token] : [token >> 8, token & 255])
+    return Array.from({ length: offsets.length - 1 }, (_, i) =>
+      Array.from(tokens.subarray(offsets[i], offsets[i + 1]), textOf).join('')
+    )
   }
 }
 
@@ -33,11 +41,13 @@ interface Settings {
   context?: number
   reencode?: boolean
   question?: string
+  template?: string
+  addBos?: boolean
 }
 
 async function session(settings: Settings) {
   const { same = true, steps = null, n = 4, maxTokens = 200, context = 4096, reencode = false } = settings
-  const { question = 'why?' } = settings
+  const { question = 'why?', template = closed, addBos = true } = settings
   const mirrors: FakeMirror[] = []
   const released: boolean[] = []
   const source: Mirrors = {
@@ -51,7 +61,7 @@ async function session(settings: Settings) {
     }
   }
   const Model = same ? FakeModel : PairModel
-  const model = new Model({ contextTrain: context })
+  const model = new Model({ contextTrain: context, addBos })
   const vocabulary = same ? await vocabularyOf(embedded.model) : 'another'
   const backbone = { model, head: new FakeHead(), vocabulary, template, reencode }
   const race: RaceFacts = {
@@ -119,8 +129,24 @@ describe('a reward session', () => {
     const { session: scored, mirrors } = await session({ same: false, n: 1 })
     await scored.score([candidate(0, 'abc')], scoring)
     await scored.score([candidate(0, 'abcd')], scoring)
-    expect(mirrors[0]?.calls.slice(2)).toEqual(['score 0: 2', 'score 0: 1'])
+    // Beside what is new the closing mark, which might have joined the answer, each time.
+    expect(mirrors[0]?.calls.slice(2)).toEqual(['score 0: 3', 'score 0: 2'])
   })
+
+  it('cuts the text into tokens together with what stands around it, wherever the boundaries go', () =>
+    fc.assert(
+      fc.asyncProperty(fc.array(fc.stringMatching(/^[a-z .]{0,5}$/), { minLength: 1, maxLength: 5 }), async (parts) => {
+        const around = "{% for m in messages %}{{ m['role'] }}-{{ m['content'] }}so{% endfor %}"
+        const { session: scored, mirrors } = await session({ same: false, n: 1, template: around })
+        for (let round = 1; round <= parts.length; round++) {
+          const text = parts.slice(0, round).join('')
+          const whole = await new PairModel().tokenize(`user-why?soassistant-${text}so`, true)
+          expect(await scored.score([candidate(0, text)], scoring)).toEqual([logitOf([...whole])])
+        }
+        const prompt = await new PairModel().tokenize('user-why?soassistant-', true)
+        expect(mirrors.flatMap(({ calls }) => calls.slice(0, 2))).toEqual([`prefill ${prompt.length}`, 'fork 1'])
+      })
+    ))
 
   it('waits with the half of a character that is still being written', async () => {
     const { session: scored, scratch } = await session({ same: false, n: 1 })
@@ -137,12 +163,29 @@ describe('a reward session', () => {
     expect(scored.processedTokens).toBe(2 * prefix.length + 2 + 50 + 2 * suffix.length)
   })
 
+  it('moves to one that has room for what is still to come at the same rate, and for no more', async () => {
+    const outgrown = async (state: Candidate['state'], written: number) => {
+      const { session: scored, mirrors, prefix, suffix } = await session({ same: false, n: 1, maxTokens: 100 })
+      const one = { ...candidate(0, '.'.repeat(200), state), tokens: new Int32Array(written) }
+      await scored.score([one], scoring)
+      return { cells: mirrors[1]?.cellsPerStream as number, needed: prefix.length + 200 + suffix.length }
+    }
+    const ended = await outgrown('finished', 80)
+    expect(ended.cells).toBe(ended.needed)
+    const growing = await outgrown('live', 80)
+    expect(growing.cells).toBeGreaterThanOrEqual(growing.needed + 50)
+    expect(growing.cells).toBeLessThan(growing.needed + 60)
+    // Early on the rate says little: half as much again, as before.
+    const early = await outgrown('live', 10)
+    expect(early.cells).toBe(Math.ceil(1.5 * early.needed))
+  })
+
   it('keeps no streams in a larger mirror for branches that are gone', async () => {
     const { session: scored, mirrors } = await session({ same: false, n: 3, maxTokens: 4 })
     await scored.score([candidate(0, '..'), candidate(1, '..', 'finished'), candidate(2, '..')], scoring)
     await scored.kill([0])
     await scored.score([candidate(2, '.'.repeat(50))], scoring)
-    expect(mirrors[1]?.calls.slice(1)).toEqual(['fork 3', 'drop 1 0', 'score 2: 50'])
+    expect(mirrors[1]?.calls.slice(1)).toEqual(['fork 3', 'drop 1 0', 'score 2: 51'])
   })
 
   it('says so when the reward model is closed while it reads', async () => {
@@ -160,9 +203,21 @@ describe('a reward session', () => {
     expect(await scored.score([candidate(0, 'ab')], scoring)).toEqual([logitOf([...plain, ...bytes('ab'), ...closing])])
   })
 
+  it('refuses a template that writes nothing before the answer', async () => {
+    const bare = session({ template: "{{ messages[-1]['content'] }}", addBos: false })
+    await expect(bare).rejects.toMatchObject({
+      code: 'TEMPLATE_FAILED',
+      message: 'Expected text before the answer for a rendered reward template but received nothing'
+    })
+  })
+
   it('refuses what its context cannot hold', async () => {
     const { session: scored } = await session({ same: false, n: 1, context: 40 })
     await expect(scored.score([candidate(0, '.'.repeat(50))], scoring)).rejects.toMatchObject({
+      code: 'CONTEXT_TOO_LONG',
+      message: expect.stringMatching(/^Expected at most 40 tokens for the reward model to read but received \d+$/)
+    })
+    await expect(session({ question: '.'.repeat(50), context: 40 })).rejects.toMatchObject({
       code: 'CONTEXT_TOO_LONG',
       message: expect.stringMatching(/^Expected at most 40 tokens for the reward model to read but received \d+$/)
     })
@@ -221,6 +276,14 @@ describe('a process reward session', () => {
     await scored.score([candidate(0, 'one\ntw')], scoring)
     await scored.score([candidate(0, 'one\ntwo\n')], scoring)
     expect(mirrors[0]?.calls.slice(2)).toEqual(['score 0: 6', 'score 0: 2'])
+  })
+
+  it('refuses a marker that is not one token', async () => {
+    const mistyped = session({ steps: { ...steps('min'), marker: '<#>' } })
+    await expect(mistyped).rejects.toMatchObject({
+      code: 'OPTION_INVALID',
+      message: 'Expected the text of one token for steps.marker but received "<#>", which makes 3'
+    })
   })
 
   it('has a score before anything is written', async () => {

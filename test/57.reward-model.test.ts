@@ -7,9 +7,13 @@ import { at, every } from '../src/checkpoint.js'
 import { embedded, example } from '../src/embedded.js'
 import { type Engine, open } from '../src/engine.js'
 import { writeHeadFile } from '../src/heads/file.js'
+import { openModel } from '../src/model.js'
+import { resolveOpen } from '../src/options.js'
 import { specReject } from '../src/policies/spec-reject.js'
 import type { Result } from '../src/result.js'
 import { type RewardModel, type RewardModelOptions, rewardModel } from '../src/reward/reward-model.js'
+import { seamAt } from '../src/reward/seam.js'
+import { retokenised } from '../src/reward/transcript.js'
 import { generator } from '../src/statistics.js'
 
 const { binding } = loadBinding()
@@ -113,6 +117,40 @@ describe('a reward model', () => {
     const once = await engine.bestOf(3, example.prompt, { seed: 1, maxTokens: 40, scorer })
     expect(scoresOf(once)).toEqual(scoresOf(small))
     expect(large.branches).toHaveLength(9)
+  })
+
+  it('reads an answer in the tokens that the whole text has', async () => {
+    const model = await openModel(binding, embedded.model, resolveOpen({ threads: 1 }))
+    const joined: boolean[] = []
+    for (const [prefix, suffix] of [
+      ['Answer: ', '\n'],
+      ['We start with 1', '2.\n\n'],
+      ['The an', ' so far.']
+    ] as const) {
+      const [opening, closing] = [await model.tokenize(prefix, true, true), await model.tokenize(suffix, false, true)]
+      const [before, after] = [await seamAt(model, opening, 'end'), await seamAt(model, closing, 'start')]
+      const frame = { prefix, suffix, trimsStart: false, trimsEnd: false }
+      const { of } = retokenised(model, frame, before, after)
+      for (const text of ['swer is 23', '', '7 apples.', ' 12', '\nMax', 'Lily takes 3 ']) {
+        const logprobs = new Float32Array(0)
+        const candidate = {
+          id: 0,
+          state: 'live',
+          text,
+          tokens: new Int32Array(0),
+          logprobs,
+          entropies: logprobs
+        } as const
+        const { tokens } = await of(candidate)
+        const start = opening.subarray(0, opening.length - before.length)
+        const whole = await model.tokenize(prefix + text + suffix, true, true)
+        expect([...start, ...tokens, ...closing.subarray(after.length)]).toEqual([...whole])
+        const apart = [...opening, ...(await model.tokenize(text, false, false)), ...closing]
+        joined.push(apart.join() !== whole.join())
+      }
+    }
+    expect(joined).toContain(true)
+    model.close()
   })
 
   it('refuses a head of the wrong width, files that are not there, and use after it was closed', async () => {

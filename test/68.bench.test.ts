@@ -91,6 +91,34 @@ describe('a bench', () => {
     expect(row.regret).toBeCloseTo((20 - (score as number)) / 20, 12)
   })
 
+  it('measures an arm against best-of-N by its own scorer, which runs before it', async () => {
+    const own = parseArms(
+      ['best-of-n', 'spec-reject:scorer=min-logprob:against=least:name=x', 'best-of-n:scorer=min-logprob:name=least'],
+      defaults
+    )
+    const { rows } = await bench(fakeEngine(script).engine, { arms: own })
+    expect(rows.slice(0, 3).map(({ arm }) => arm)).toEqual(['best-of-n', 'least', 'x'])
+    const [least, x] = [of(rows, 'least')[0] as Row, of(rows, 'x')[0] as Row]
+    // Against the head's best-of-N the smallest log-probability has another pick; against its own it has that one.
+    expect(least).toMatchObject({ survived: false, regret: (20 - (least.score as number)) / 20 })
+    expect(x.winner).toBe(least.winner)
+    expect(x).toMatchObject({ survived: true, regret: 0 })
+    expect(x.score).toBeLessThan(0)
+    expect(x.candidates).toBeUndefined()
+  })
+
+  it('measures again what an arm is measured against when only that arm is left', async () => {
+    const own = parseArms(
+      ['best-of-n', 'best-of-n:scorer=min-logprob:name=least', 'spec-reject:scorer=min-logprob:against=least:name=x'],
+      defaults
+    )
+    const { rows } = await bench(fakeEngine(script).engine, { arms: own })
+    const done = rows.filter(({ arm }) => arm !== 'x')
+    const again = await bench(fakeEngine(script).engine, { arms: own, done })
+    const timeless = ({ seconds: _, wallSeconds: __, ...row }: Row) => row
+    expect(again.rows.map(timeless)).toEqual(of(rows, 'x').map(timeless))
+  })
+
   it('lets the equal-tokens control generate no fewer tokens, and one candidate less would', async () => {
     const { rows } = await bench(fakeEngine(script).engine)
     const [source, equal] = [of(rows, 'spec-reject')[0] as Row, of(rows, 'equal')[0] as Row]
@@ -99,6 +127,24 @@ describe('a bench', () => {
     expect(candidatesFor(10, [5, 5, 5])).toBe(2)
     expect(candidatesFor(11, [5, 5, 5])).toBe(3)
     expect(candidatesFor(99, [5, 5, 5])).toBe(3)
+  })
+
+  it('lets the arm that dies like another lose as many at the same tokens, but others', async () => {
+    const own = parseArms(
+      ['best-of-n', 'spec-reject:every=4:alpha=0.3:margin=1.5:name=near', 'random-kill:like=near:name=lots'],
+      defaults
+    )
+    const { rows } = await bench(fakeEngine(script).engine, { arms: own })
+    for (const prompt of [0, 1, 2]) {
+      const [near, lots] = ['near', 'lots'].map((name) => of(rows, name)[prompt] as Row) as [Row, Row]
+      expect(near.kills?.length).toBeGreaterThan(2)
+      expect(lots.kills).toEqual(near.kills)
+    }
+    expect(of(rows, 'lots').map(({ winner }) => winner)).not.toEqual(of(rows, 'near').map(({ winner }) => winner))
+    // Rows that do not know their kills are measured again.
+    const ignorant = rows.map(({ kills: _, ...row }) => row).filter(({ arm }) => arm !== 'lots')
+    const again = await bench(fakeEngine(script).engine, { arms: own, done: ignorant })
+    expect(new Set(again.rows.map(({ arm }) => arm))).toEqual(new Set(['near', 'lots']))
   })
 
   it('goes on where it was interrupted and measures nothing twice', async () => {

@@ -2,9 +2,12 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { loadBinding } from '../src/binding.js'
 import { main } from '../src/cli/main.js'
 import type { open } from '../src/engine.js'
 import { expected, WinnowError } from '../src/errors.js'
+import { writeHeadFile } from '../src/heads/file.js'
+import { sha256 } from '../src/model.js'
 import { fakeEngine } from './fakes/engine.js'
 import type { Script } from './fakes/pool.js'
 import { fakeTerminal } from './fakes/terminal.js'
@@ -15,6 +18,9 @@ const script: Script = {
   token: (id, position) => answer(id).charCodeAt(position),
   score: (id, tokens) => (id === 5 && tokens > 10 ? 20 : id)
 }
+
+/** How long a test waits for what it is about, milliseconds: whatever else the machine has to do. */
+const patience = { timeout: 30_000, interval: 1 }
 
 let folder = ''
 let model = ''
@@ -97,6 +103,32 @@ describe('winnow run', () => {
     expect(result.branches[0]).toMatchObject({ id: 0, text: 'The answer is 1.', tokens: 16 })
   })
 
+  it('says in JSON what margin the policy has, if it knows one', async () => {
+    const marginOf = async (policy: string) => {
+      const { out } = await winnow(['run', 'hi', '-n', '4', '--json', '--quiet', '--margin', '1.5', '--policy', policy])
+      return JSON.parse(out).options.margin
+    }
+    expect(await marginOf('spec-reject')).toBe(1.5)
+    expect(await marginOf('random-kill')).toBeNull()
+    expect(await marginOf('best-of-n')).toBeNull()
+  })
+
+  it('says in JSON which head file the scorer named has read', async () => {
+    // The scripted engine loads no libraries, and the head must not choose for the whole process.
+    loadBinding({ gpu: 'cpu' })
+    const path = join(folder, 'own,head.gguf')
+    const outer = { weight: new Float32Array(8), bias: Float32Array.of(1) }
+    const shape = { width: 8, features: [], inner: null, activation: 'silu' } as const
+    await writeHeadFile(path, { ...shape, outer, trainedOn: 'nothing', modelSha256: '' })
+    const headsOf = async (...more: string[]) => {
+      const { out } = await winnow(['run', 'hi', '-n', '2', '--json', '--quiet', ...more])
+      return JSON.parse(out).heads
+    }
+    expect(await headsOf('--scorer', `head@${path}`)).toEqual({ [`head@${path}`]: await sha256(path) })
+    expect(await headsOf('--scorer', `head@"${path}"`)).toEqual({ [`head@${path}`]: await sha256(path) })
+    expect(await headsOf()).toEqual({})
+  })
+
   it('prints what there is when the scorer fails, says why, and exits with 1', async () => {
     const failing = opening({ ...script, fail: { operation: 'score', code: 'DECODE_FAILED' } })
     const { code, out, err } = await winnow(['run', 'hi', '-n', '2', '--json', '--quiet'], {}, failing)
@@ -150,9 +182,11 @@ describe('winnow run', () => {
 
   it('takes the best so far at the first interrupt and exits with 130', async () => {
     const terminal = fakeTerminal()
-    setTimeout(() => terminal.send('SIGINT'), 40)
     const slow = opening({ ...script, length: () => 400, token: () => 97, stepMs: 5 })
-    const code = await main(['run', 'hi', '-n', '2'], terminal, slow)
+    const running = main(['run', 'hi', '-n', '2'], terminal, slow)
+    await vi.waitUntil(() => terminal.err().includes('32 tokens deep'), patience)
+    terminal.send('SIGINT')
+    const code = await running
     expect(code).toBe(130)
     expect(terminal.out()).toMatch(/^a+\n\nEnded early: stopped\. This is the best so far\./)
     expect(terminal.err()).toContain('interrupt again to stop at once')
@@ -161,11 +195,12 @@ describe('winnow run', () => {
 
   it('exits at once at the second', async () => {
     const terminal = fakeTerminal()
-    setTimeout(() => {
-      terminal.send('SIGTERM')
-      terminal.send('SIGTERM')
-    }, 20)
-    await main(['run', 'hi', '-n', '2'], terminal, opening({ ...script, length: () => 100, stepMs: 5 }))
+    const slow = opening({ ...script, length: () => 100, stepMs: 5 })
+    const running = main(['run', 'hi', '-n', '2'], terminal, slow)
+    await vi.waitUntil(() => terminal.err().includes('32 tokens deep'), patience)
+    terminal.send('SIGTERM')
+    terminal.send('SIGTERM')
+    await running
     expect(terminal.exits).toEqual([143])
   })
 
@@ -185,6 +220,11 @@ describe('bad input to the command line', () => {
     [['run', 'x', '--alpha', '1.5'], 2, 'Expected a number from 0 to below 1 for alpha but received 1.5'],
     [['run', 'x', '--alpa', '1'], 2, "error: unknown option '--alpa'\n(Did you mean --alpha?)"],
     [['run', 'x', '--policy', 'spec-rejct'], 2, 'did you mean "spec-reject"?'],
+    [
+      ['run', 'x', '--policy', 'spec-reject-paper', '--margin', '1'],
+      2,
+      "Expected no margin for the paper's rule but received 1"
+    ],
     [['run', 'x', '--checkpoints', 'often'], 2, 'Expected token counts such as "64,128", or "every:32"'],
     [['run', 'x', '--temperature', '-1'], 2, 'Expected a number from 0 to 100 for sampling.temperature'],
     [['run', 'x', '--max-tokens', '0'], 2, 'for maxTokens but received 0'],
@@ -410,9 +450,11 @@ describe('winnow bench', () => {
     const file = join(folder, 'rows.jsonl')
     const terminal = fakeTerminal()
     const slow = opening({ ...script, stepMs: 2 })
-    setTimeout(() => terminal.send('SIGINT'), 500)
-    const interrupted = await main([...base(), '--out', file], terminal, slow)
-    expect(interrupted).toBe(130)
+    const running = main([...base(), '--out', file], terminal, slow)
+    const written = async () => (await readFile(file, 'utf8').catch(() => '')).split('\n').length
+    await vi.waitUntil(async () => (await written()) > 3, patience)
+    terminal.send('SIGINT')
+    expect(await running).toBe(130)
     expect(terminal.err()).toContain(`Run the same command again to go on from ${file}.`)
     const before = (await readFile(file, 'utf8')).trimEnd().split('\n')
     expect(before.length).toBeGreaterThan(1)

@@ -53,8 +53,9 @@ describe("a bench's file", () => {
     expect(file.done).toEqual([])
     await file.append('row', row(0))
     await file.append('failure', { prompt: 1, arm: 'best-of-n', code: 'PROMPT_TOO_LONG', message: 'no' })
-    await file.append('row', row(2))
-    expect((await BenchFile.open(path, identity)).done).toEqual([row(0), row(2)])
+    const killing = { ...row(2), kills: [{ tokens: 4, killed: 3 }] }
+    await file.append('row', killing)
+    expect((await BenchFile.open(path, identity)).done).toEqual([row(0), killing])
     expect((await readFile(path, 'utf8')).split('\n')[0]).toBe(header)
   })
 
@@ -81,6 +82,10 @@ describe("a bench's file", () => {
     ['no JSON', '{"type":"row","prom', '"{\\"type\\":\\"row\\",\\"prom"'],
     ['of another kind', '{"type":"rows"}', '"{\\"type\\":\\"rows\\"}"'],
     ['without its numbers', '{"type":"row","prompt":1,"arm":"a","setting":"b"}', '"{\\"type\\":\\"row\\"'],
+    ['about kills that are none', line(1).replace(/}$/, ',"kills":[{"tokens":4,"killed":-1}]}'), '"{'],
+    ['about kills without a number', line(1).replace(/}$/, ',"kills":[null]}'), '"{'],
+    ['about kills at no token', line(1).replace(/}$/, ',"kills":[{"tokens":0,"killed":1}]}'), '"{'],
+    ['with kills that are no list', line(1).replace(/}$/, ',"kills":{}}'), '"{'],
     ['null', 'null', '"null"'],
     ['empty', '', '""']
   ])('is refused with the number of a line within it that is %s, and stays as it is', async (_, corrupt, received) => {

@@ -3,18 +3,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadBinding } from '../src/binding.js'
+import { textOf } from '../src/cli/head-report.js'
 import { embedded } from '../src/embedded.js'
 import { type Engine, open } from '../src/engine.js'
 import { writeHeadFile } from '../src/heads/file.js'
 import { rewarded, verified } from '../src/heads/labels.js'
-import { calibrationError, differenceOf, rankingOf } from '../src/heads/measure.js'
+import { differenceOf, rankingOf } from '../src/heads/measure.js'
 import { layersOf, logitOf } from '../src/heads/net.js'
 import { Recorder } from '../src/heads/recorder.js'
+import { calibrationError, reliabilityOf } from '../src/heads/reliability.js'
+import { reportOf } from '../src/heads/report.js'
 import { HeadTable } from '../src/heads/table.js'
 import { parseTrace, readTraces, type Trace } from '../src/heads/traces.js'
 import { divide, fitPart } from '../src/heads/train.js'
 import { trainHead } from '../src/heads/train-head.js'
 import { readProblems } from '../src/problems.js'
+import { auroc, pearson } from '../src/ranking.js'
 import type { Candidate, Scoring } from '../src/scorer.js'
 import { generator } from '../src/statistics.js'
 
@@ -35,7 +39,7 @@ function synthetic(): HeadTable {
     const inputs = Float32Array.from({ length: 11 }, () => 6 * draw() - 2)
     const [state, feature] = [inputs[1] as number, inputs[5] as number]
     const prompt = Math.floor(row / 8)
-    table.add({ inputs, label: state + feature > 2 ? 1 : 0, group: prompt, prompt, quarter: 4 })
+    table.add({ inputs, label: state + feature > 2 ? 1 : 0, right: null, group: prompt, prompt, quarter: 4 })
   }
   return table
 }
@@ -94,9 +98,53 @@ describe('measures of a head', () => {
   })
 
   it('say how far predictions are from what came', () => {
-    const even = [0, 1].map((label) => ({ prompt: 0, score: 0, label }))
+    const even = reliabilityOf([0, 1].map((label) => ({ prompt: 0, score: 0, label })))
+    expect(even[5]).toEqual({ from: 0.5, to: 0.6, count: 2, predicted: 0.5, observed: 0.5 })
+    expect(even[4]).toEqual({ from: 0.4, to: 0.5, count: 0, predicted: null, observed: null })
     expect(calibrationError(even)).toBeCloseTo(0, 12)
-    expect(calibrationError([{ prompt: 0, score: 100, label: 0 }])).toBeCloseTo(1, 6)
+    expect(calibrationError(reliabilityOf([{ prompt: 0, score: 100, label: 0 }]))).toBeCloseTo(1, 6)
+  })
+
+  it('over all prompts are those of ranking.ts, and have intervals over prompts', () => {
+    const draw = generator(4)
+    const many = Array.from({ length: 400 }, (_, i) => {
+      const score = Math.round(20 * draw()) / 20
+      return { prompt: Math.floor(i / 8), score, label: score + draw() > 1 ? 1 : 0 }
+    })
+    const [scores, labels] = [many.map(({ score }) => score), many.map(({ label }) => label)]
+    const area = rankingOf(many, true, 1).pooled
+    expect(area.mean).toBeCloseTo(auroc(scores, labels.map(Boolean)) as number, 12)
+    const line = rankingOf(many, false, 1).pooled
+    expect(line.mean).toBeCloseTo(pearson(scores, labels) as number, 12)
+    for (const { low, mean, high } of [area, line]) {
+      expect(low).toBeLessThan(mean)
+      expect(high).toBeGreaterThan(mean)
+      expect(high - low).toBeLessThan(0.3)
+    }
+  })
+})
+
+describe('a table of looks', () => {
+  it('of many parts gives the addon the rows and columns of the prompts that it is asked for', async () => {
+    // Wide enough for a part to hold five rows.
+    const columns = 200_009
+    const table = new HeadTable(columns)
+    for (let row = 0; row < 23; row++) {
+      const inputs = new Float32Array(columns).fill(row % 5, 200_000)
+      inputs[200_003] = 100 + row
+      table.add({ inputs, label: row % 2, right: null, group: row, prompt: row % 4, quarter: 0 })
+    }
+    expect(table.input(22)[200_003]).toBe(122)
+    const settings = { ...fit, hidden: 0, epochs: 1, stateColumns: 200_000, binary: true }
+    const prompts = { train: new Set([1, 2]), validation: new Set([0, 3]), test: new Set<number>() }
+    const { fit: found } = await fitPart(binding, table, prompts, 'features', settings)
+    const rows = table.rowsOf(prompts.train)
+    expect(rows).toEqual([1, 2, 5, 6, 9, 10, 13, 14, 17, 18, 21, 22])
+    expect(found.mean[3]).toBeCloseTo(100 + rows.reduce((sum, row) => sum + row / 12, 0), 3)
+    expect(found.mean[0]).toBeCloseTo(
+      rows.reduce((sum, row) => sum + (row % 5) / 12, 0),
+      5
+    )
   })
 })
 
@@ -180,6 +228,16 @@ describe('a head trained on a model', () => {
       'head on the state alone'
     ])
     expect(trained.report.scores).toHaveLength(12)
+    expect(trained.report.survival).toBeNull()
+    expect(trained.report.length.score).toHaveLength(4)
+    for (const { error, bins } of trained.report.calibration ?? []) {
+      expect(bins.reduce((sum, { count }) => sum + count, 0)).toBe(16)
+      expect(error).toBeLessThan(1)
+    }
+    expect(trained.report.calibration).toHaveLength(4)
+    for (const line of ['AUROC pooled', 'correlation with length', 'expected calibration error', 'before calibration'])
+      expect(textOf(trained)).toContain(line)
+    expect(trained.position?.scale.every((scale) => scale > 0) ?? true).toBe(true)
     expect(await readFile(join(folder, 'one.gguf'))).toEqual(await readFile((await train('two.gguf')).path))
     const own = await open(undefined, { head: trained.path, threads: 1 })
     const result = await own.bestOf(4, (await readProblems(embedded.problems, 1))[0]?.prompt as string)
@@ -204,6 +262,35 @@ describe('a head trained on a model', () => {
     expect(trained.report.measure.within).toBe("Kendall's tau-b")
     expect(trained.report.calibration).toBeNull()
     expect(trained.report.scores[0]?.quarters[3]?.within.mean).toBeGreaterThan(0.5)
+  })
+})
+
+describe('a report', () => {
+  it('turns a feature round where that ranks better on the validation prompts, and never where nothing is ranked', () => {
+    const table = synthetic()
+    const ones = (states: number, features: number) => ({
+      stateColumns: states,
+      hidden: 0,
+      fit: {
+        parameters: new Float32Array(states + features + 1).fill(1),
+        mean: new Float32Array(features),
+        deviation: new Float32Array(features).fill(1),
+        best: 1,
+        stopped: false,
+        epochs: []
+      }
+    })
+    const heads = { both: ones(2, 9), features: ones(0, 9), state: ones(2, 0) }
+    const { test, validation } = divide(table.prompts, 3)
+    const negated = (prompts: ReadonlySet<number>, binary: boolean) => {
+      const settings = { stateColumns: 2, binary, seed: 3, position: null }
+      const { scores } = reportOf(table, heads, binding.featureNames, test, prompts, settings)
+      return scores.filter(({ score }) => score.endsWith(' (negated)')).length
+    }
+    for (const binary of [true, false]) {
+      expect(negated(validation, binary)).toBeGreaterThan(0)
+      expect(negated(new Set(), binary)).toBe(0)
+    }
   })
 })
 

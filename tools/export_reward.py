@@ -123,7 +123,7 @@ def main():
         chains = scoring.read_chains(args.calibrate)
         samples = list(scoring.chain_rows(tokenizer, generator.load(args.generator_tokenizer), chains))
         print("scale %.4f, offset %.4f" % calibrate(model.score, *scoring.scores(model, samples)))
-    export(model.trunk, tokenizer, args.out, NAME, ABOUT, words.SPECIAL, "gpt-2", words.CHAT_TEMPLATE)
+    export(model.trunk, tokenizer, args.out, NAME, ABOUT, words.SPECIAL, "superbpe", words.CHAT_TEMPLATE)
     write_head(model.score, args.head, args.out)
     cases = list(fixture(model, tokenizer, 3))
     args.fixture.write_text(json.dumps({"model_sha256": file_hash(args.out), "head_sha256": file_hash(args.head), "cases": cases},

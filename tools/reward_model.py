@@ -1,4 +1,4 @@
-"""The reward model: the decoder of model.py, deeper and narrower, and a linear score of its final-norm state.
+"""The reward model: the decoder of model.py, deeper, and a linear score of its final-norm state.
 
 It judges and writes nothing. Two more readings exist in training only, and make the layers work in order: from a layer in the
 middle, what a checker must know before comparing (what the problem asks for here, the right result of the equation at hand);
@@ -13,7 +13,7 @@ from model import Config, Generator, Norm
 NOTES = 10  # digits: see reward_labels.py
 
 
-def config(vocab, layers=16, width=160, hidden=448, heads=3):
+def config(vocab, layers=12, width=192, hidden=512, heads=3):
     return Config(vocab=vocab, width=width, layers=layers, heads=heads, kv_heads=1, head_size=64, hidden=hidden,
                   context=2048)
 

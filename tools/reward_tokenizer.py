@@ -1,8 +1,8 @@
-"""The reward model's tokenizer: byte-level BPE, split like llama.cpp's pre-tokenizer "gpt-2".
+"""The reward model's tokenizer: byte-level BPE, split like llama.cpp's pre-tokenizer "superbpe", at numbers only.
 
-Its digits are single too, but the first digit of a number carries the space before it: " 37" is " 3", "7" here and " ", "3",
-"7" in the generator's vocabulary. So a number is shorter, and a generator's token that ends in a space changes its tokens
-here once the digit comes.
+Digits and the space before them stand alone as in the generator's vocabulary, so that a model which starts from the generator
+still calculates. But a full stop and the word after it are one token here (". In"), which they never are there: when the word
+comes, the full stop that was a token before is none any more, and the mirror has to go back. One token in twenty does that.
 
     python tools/reward_tokenizer.py
 """
@@ -20,6 +20,9 @@ BOS, PROBLEM, SOLUTION, PAD = words.BOS, words.PROBLEM, words.SOLUTION, words.PA
 SPECIAL = [*words.SPECIAL, "<|judge|>"]
 JUDGE = len(SPECIAL) - 1  # the token at which the reward is read
 
+# Within such a piece merges are learnt, so none joins two digits or a digit and a space, but a full stop and the word after it.
+LEARNT = r"\p{N}|\. \p{L}+| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
 # BOS is left to the tokenizer (add_bos). The reward is read at the token that closes the assistant's message.
 CHAT_TEMPLATE = ("{% for message in messages %}"
                  "{% if message['role'] == 'user' %}<|problem|>{{ message['content'] }}<|solution|>"
@@ -34,14 +37,13 @@ def train(size, seed=17, count=6000):
         problem = problems.draw_problem(rng, rng.randint(3, 12))
         texts += [problem.text, problems.solve(problem, rng)[0]]
     tokenizer = Tokenizer(models.BPE())
-    whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    # While merges are learned a digit stands alone, so none joins two digits; encoding then needs no such split.
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r" ?\p{N}"), "isolated"), whole])
+    whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(LEARNT), "isolated"), whole])
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
         vocab_size=size, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), min_frequency=20,
         show_progress=False))
-    tokenizer.pre_tokenizer = whole
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"\p{N}+"), "isolated"), whole])
     return tokenizer
 
 
@@ -51,7 +53,7 @@ def load(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=592)
+    parser.add_argument("--size", type=int, default=640)
     parser.add_argument("--out", type=Path, default=Path("tools/build/reward-tokenizer.json"))
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,7 @@ from batches import grouped, prefetch
 from muon import Muon
 from reward_labels import UNKNOWN, of_any, of_pupil
 from reward_score import Watch, read_chains
+from reward_start import start_from
 
 POOL = 256  # rows drawn together and sorted by length, so that a batch needs little padding
 VERDICT_WEIGHTS = torch.tensor([1.0, 3.0, 0.5])  # mistake so far, mistake in this sentence, final answer
@@ -115,8 +116,10 @@ def arguments():
     parser.add_argument("--ranking", type=float, default=0.5, help="weight of the ranking loss")
     parser.add_argument("--verdicts", type=float, default=1.0, help="weight of the verdicts at every token")
     parser.add_argument("--notes", type=float, default=1.0, help="weight of the notes")
-    parser.add_argument("--notes-after", type=int, default=10, help="layers below the state the notes are read from")
-    parser.add_argument("--layers", type=int, default=16)
+    parser.add_argument("--start", type=Path, help="checkpoint of train_generator.py to start from; without it from random weights")
+    parser.add_argument("--start-tokenizer", type=Path, default=Path("tools/build/tokenizer.json"), help="of that generator")
+    parser.add_argument("--notes-after", type=int, default=8, help="layers below the state the notes are read from")
+    parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--solutions", type=int, default=2, help="solutions in a row")
     parser.add_argument("--cuts", type=int, default=4, help="places at which each is judged, its end among them")
     parser.add_argument("--carelessness", type=float, default=1.0)
@@ -140,6 +143,8 @@ def main():
     torch.manual_seed(args.seed)
     tokenizer = words.load(args.tokenizer)
     model = models.RewardModel(models.config(tokenizer.get_vocab_size(), layers=args.layers), args.notes_after)
+    if args.start and not args.resume:
+        print(start_from(model, args.start, tokenizer, words.load(args.start_tokenizer)), "layers from", args.start)
     matrices = [p for p in model.trunk.layers.parameters() if p.dim() == 2]
     inside = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in inside]

@@ -24,6 +24,8 @@
 #include "pool_wrap.h"
 #include "promise_worker.h"
 #include "random_model.h"
+#include "ranker_wrap.h"
+#include "sizes_wrap.h"
 
 namespace winnow {
 namespace {
@@ -121,6 +123,7 @@ Napi::Object start_addon(Napi::Env env, Napi::Object exports) {
   data->head_class = HeadWrap::define(env);
   data->pool_class = PoolWrap::define(env);
   data->mirror_class = MirrorWrap::define(env);
+  data->ranker_class = RankerWrap::define(env);
 
   exports["addonVersion"] = Napi::String::New(env, WINNOW_VERSION);
   exports["compiledLlamaVersion"] = Napi::String::New(env, compiled_llama_version());
@@ -136,6 +139,10 @@ Napi::Object start_addon(Napi::Env env, Napi::Object exports) {
   exports["loadHead"] = Napi::Function::New(env, HeadWrap::load, "loadHead");
   exports["createPool"] = Napi::Function::New(env, PoolWrap::create, "createPool");
   exports["createMirror"] = Napi::Function::New(env, MirrorWrap::create, "createMirror");
+  exports["poolSizes"] = Napi::Function::New(env, pool_sizes, "poolSizes");
+  exports["mirrorSizes"] = Napi::Function::New(env, mirror_sizes, "mirrorSizes");
+  exports["createRanker"] = Napi::Function::New(env, RankerWrap::create, "createRanker");
+  exports["rankHead"] = Napi::Function::New(env, RankerWrap::head, "rankHead");
   exports["fitHead"] = Napi::Function::New(env, fit_head_wrapped, "fitHead");
   exports["writeRandomModel"] = Napi::Function::New(env, make_random_model, "writeRandomModel");
   return exports;

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <limits>
 
+#include "rank_head.h"
+
 namespace winnow {
 namespace {
 
@@ -140,6 +142,8 @@ ModelParams to_model_params(const Napi::Value& value) {
   params.mmap = flag(from, "mmap");
   params.mlock = flag(from, "mlock");
   params.check_tensors = flag(from, "checkTensors");
+  params.ranker = !from.Get("ranker").IsUndefined() && flag(from, "ranker");
+  params.weights = from.Get("weights").IsUndefined() || flag(from, "weights");
   return params;
 }
 
@@ -257,6 +261,14 @@ Napi::Value from_facts(Napi::Env env, const ModelFacts& facts) {
   to["addBos"] = facts.add_bos;
   to["hasTokenizer"] = facts.has_tokenizer;
   to["chatTemplate"] = facts.chat_template ? Napi::Value(Napi::String::New(env, *facts.chat_template)) : env.Null();
+  if (facts.rank != nullptr) {
+    Napi::Object rank = Napi::Object::New(env);
+    rank["encoder"] = facts.rank->encoder;
+    set_text_list(rank, "labels", facts.rank->labels);
+    rank["template"] = facts.rank->rerank_template;
+    rank.Freeze();
+    to["rank"] = rank;
+  }
   to.Freeze();
   return to;
 }

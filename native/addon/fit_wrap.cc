@@ -32,19 +32,46 @@ struct Shared {
   Napi::FunctionReference on_epoch;  // JavaScript thread only
 };
 
-std::vector<float> copied(const Napi::Object& object, const char* name) {
-  const Napi::Float32Array array = to_float32s(object.Get(name), name);
-  return {array.Data(), array.Data() + array.ElementLength()};
-}
-
+// Copies the columns first..first + columns of the rows that are named, and nothing else: it is the fit's only copy.
 OwnedRows to_rows(const Napi::Value& value, const char* name, std::size_t columns) {
   const Napi::Object object = to_object(value, name);
-  OwnedRows rows{copied(object, "inputs"), copied(object, "labels"), to_int32s(object.Get("groups"), "groups")};
-  if (rows.inputs.size() != rows.labels.size() * columns || rows.groups.size() != rows.labels.size()) {
+  const auto whole = [&](const char* key, std::int64_t low, std::int64_t high) {
+    return static_cast<std::size_t>(to_integer(object.Get(key), key, low, high));
+  };
+  const std::size_t width = whole("tableColumns", 1, 1 << 21), part_rows = whole("partRows", 1, 1 << 30);
+  const std::size_t first = whole("firstColumn", 0, static_cast<std::int64_t>(width));
+  const std::vector<std::int32_t> chosen = to_int32s(object.Get("rows"), "rows");
+  const Napi::Float32Array labels = to_float32s(object.Get("labels"), "labels");
+  const Napi::Value parts = object.Get("parts");
+  if (!parts.IsArray()) throw Napi::TypeError::New(value.Env(), "Expected an array for parts but received another");
+  std::vector<Napi::Float32Array> values;
+  for (std::uint32_t i = 0; i < parts.As<Napi::Array>().Length(); ++i)
+    values.push_back(to_float32s(parts.As<Napi::Array>().Get(i), "a part"));
+  OwnedRows rows{
+      {}, {labels.Data(), labels.Data() + labels.ElementLength()}, to_int32s(object.Get("groups"), "groups")};
+  if (chosen.size() != rows.labels.size() || rows.groups.size() != rows.labels.size() || first + columns > width) {
     throw Napi::TypeError::New(value.Env(), std::string("Expected ") + std::to_string(columns) +
-                                                " inputs and a group for each label of " + name +
+                                                " columns, a label and a group for each row of " + name +
                                                 " but received another number");
   }
+  const auto part_of = [&](std::int32_t row) { return static_cast<std::size_t>(row) / part_rows; };
+  const auto begin_of = [&](std::int32_t row) { return static_cast<std::size_t>(row) % part_rows * width + first; };
+  for (const std::int32_t row : chosen) {
+    if (row < 0 || part_of(row) >= values.size() || begin_of(row) + columns > values[part_of(row)].ElementLength()) {
+      throw Napi::RangeError::New(value.Env(), std::string("Expected rows of the table for ") + name +
+                                                   " but received row " + std::to_string(row));
+    }
+  }
+  // A row may be named many times, so the copy has no bound in what was given.
+  rows.inputs = call<std::vector<float>>(value.Env(), [&] {
+    std::vector<float> inputs;
+    inputs.reserve(chosen.size() * columns);
+    for (const std::int32_t row : chosen) {
+      const float* const begin = values[part_of(row)].Data() + begin_of(row);
+      inputs.insert(inputs.end(), begin, begin + columns);
+    }
+    return inputs;
+  });
   return rows;
 }
 

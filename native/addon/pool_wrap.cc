@@ -6,19 +6,21 @@
 #include "convert.h"
 #include "head_wrap.h"
 #include "model_wrap.h"
+#include "sizes_wrap.h"
 
 namespace winnow {
 
 using Handle = KvHandle<Pool>;
 
 Napi::FunctionReference PoolWrap::define(Napi::Env env) {
-  return Napi::Persistent(DefineClass(
-      env, "NativePool",
-      {InstanceMethod<&PoolWrap::prefill>("prefill"), InstanceMethod<&PoolWrap::fork>("fork"),
-       InstanceMethod<&PoolWrap::advance>("advance"), InstanceMethod<&PoolWrap::kill>("kill"),
-       InstanceMethod<&PoolWrap::score>("score"), InstanceMethod<&PoolWrap::states>("states"),
-       InstanceMethod<&PoolWrap::confidence>("confidence"), InstanceMethod<&PoolWrap::occupancy>("occupancy"),
-       InstanceMethod<&PoolWrap::abort>("abort"), InstanceMethod<&PoolWrap::close>("close")}));
+  return Napi::Persistent(
+      DefineClass(env, "NativePool",
+                  {InstanceMethod<&PoolWrap::prefill>("prefill"), InstanceMethod<&PoolWrap::fork>("fork"),
+                   InstanceMethod<&PoolWrap::advance>("advance"), InstanceMethod<&PoolWrap::kill>("kill"),
+                   InstanceMethod<&PoolWrap::score>("score"), InstanceMethod<&PoolWrap::states>("states"),
+                   InstanceMethod<&PoolWrap::confidence>("confidence"),
+                   InstanceMethod<&PoolWrap::occupancy>("occupancy"), InstanceMethod<&PoolWrap::sizes>("sizes"),
+                   InstanceMethod<&PoolWrap::abort>("abort"), InstanceMethod<&PoolWrap::close>("close")}));
 }
 
 Napi::Promise PoolWrap::create(const Napi::CallbackInfo& info) {
@@ -87,6 +89,11 @@ Napi::Value PoolWrap::confidence(const Napi::CallbackInfo& info) {
 
 Napi::Value PoolWrap::occupancy(const Napi::CallbackInfo& info) {
   return from_occupancy(info.Env(), handle_->occupancy());
+}
+
+Napi::Value PoolWrap::sizes(const Napi::CallbackInfo& info) {
+  return handle_->start<ContextSizes>(
+      info.Env(), [](Pool& pool) { return pool.sizes(); }, from_sizes);
 }
 
 void PoolWrap::abort(const Napi::CallbackInfo&) { handle_->abort(); }

@@ -27,6 +27,7 @@ class PoolWrap : public Napi::ObjectWrap<PoolWrap> {
   Napi::Value states(const Napi::CallbackInfo& info);
   Napi::Value confidence(const Napi::CallbackInfo& info);
   Napi::Value occupancy(const Napi::CallbackInfo& info);
+  Napi::Value sizes(const Napi::CallbackInfo& info);
   void abort(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 

@@ -202,21 +202,31 @@ GgufFile read_gguf(const std::string& path) {
   return file;
 }
 
+std::vector<char> read_gguf_bytes(const std::string& path, const GgufFile& file, const GgufTensor& tensor,
+                                  std::uint64_t bytes) {
+  const std::uint64_t room = file.file_size > file.data_offset ? file.file_size - file.data_offset : 0;
+  if (tensor.offset > room || bytes > room - tensor.offset) {
+    throw GgufError("tensor '" + tensor.name + "' that lies outside the file");
+  }
+  std::vector<char> values(static_cast<std::size_t>(bytes));
+  if (values.empty()) return values;
+  std::ifstream stream(std::filesystem::path(path), std::ios::binary);
+  stream.seekg(static_cast<std::streamoff>(file.data_offset + tensor.offset));
+  stream.read(values.data(), static_cast<std::streamsize>(bytes));
+  if (stream.gcount() != static_cast<std::streamsize>(bytes))
+    throw GgufError("tensor '" + tensor.name + "' that cannot be read");
+  return values;
+}
+
 std::vector<float> read_gguf_f32(const std::string& path, const GgufFile& file, const GgufTensor& tensor) {
   if (tensor.type != 0) throw GgufError("tensor '" + tensor.name + "' of a type other than F32");
   std::uint64_t elements = 1;
   for (const std::uint64_t length : tensor.shape) elements *= length;  // cannot overflow: checked when it was read
-  const std::uint64_t room = file.file_size > file.data_offset ? file.file_size - file.data_offset : 0;
-  if (tensor.offset > room || elements > (room - tensor.offset) / sizeof(float)) {
+  if (elements > file.file_size / sizeof(float))
     throw GgufError("tensor '" + tensor.name + "' that lies outside the file");
-  }
+  const std::vector<char> bytes = read_gguf_bytes(path, file, tensor, elements * sizeof(float));
   std::vector<float> values(static_cast<std::size_t>(elements));
-  if (values.empty()) return values;
-  std::ifstream stream(std::filesystem::path(path), std::ios::binary);
-  stream.seekg(static_cast<std::streamoff>(file.data_offset + tensor.offset));
-  const std::streamsize bytes = static_cast<std::streamsize>(values.size() * sizeof(float));
-  stream.read(reinterpret_cast<char*>(values.data()), bytes);
-  if (stream.gcount() != bytes) throw GgufError("tensor '" + tensor.name + "' that cannot be read");
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
   return values;
 }
 

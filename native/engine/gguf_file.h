@@ -65,6 +65,10 @@ struct GgufFile {
 // Throws GgufError. The file must exist and be a regular file.
 GgufFile read_gguf(const std::string& path);
 
+// The first `bytes` bytes of a tensor. Throws GgufError when they lie outside the file.
+std::vector<char> read_gguf_bytes(const std::string& path, const GgufFile& file, const GgufTensor& tensor,
+                                  std::uint64_t bytes);
+
 // The values of an F32 tensor. Throws GgufError when its type differs or its bytes lie outside the file.
 std::vector<float> read_gguf_f32(const std::string& path, const GgufFile& file, const GgufTensor& tensor);
 

@@ -7,6 +7,7 @@
 #include <limits>
 #include <new>
 #include <set>
+#include <utility>
 
 #include "confidence.h"
 #include "error.h"
@@ -58,6 +59,30 @@ std::vector<float> need_tensor(const std::string& path, const GgufFile& file, co
   return values;
 }
 
+// Throws where the knots could not be read as head.h has them.
+PositionLine need_position(const GgufFile& file, const std::vector<std::string>& features) {
+  const auto floats = [&](const std::string& key) {
+    const std::vector<double>& numbers = need(file, "position_" + key, GgufType::f32, true).numbers;
+    return std::vector<float>(numbers.begin(), numbers.end());
+  };
+  PositionLine line{floats("log_tokens"), floats("scale"), floats("bias")};
+  const std::size_t knots = line.log_tokens.size();
+  if (knots == 0 || line.scale.size() != knots || line.bias.size() != knots) {
+    throw GgufError(std::to_string(knots) + " positions with " + std::to_string(line.scale.size()) + " scales and " +
+                    std::to_string(line.bias.size()) + " biases");
+  }
+  for (std::size_t i = 0; i < knots; ++i) {
+    if (!std::isfinite(line.log_tokens[i]) || (i > 0 && !(line.log_tokens[i] > line.log_tokens[i - 1])))
+      throw GgufError("positions that are not finite and ascending");
+    if (!std::isfinite(line.scale[i]) || line.scale[i] < std::numeric_limits<float>::min())
+      throw GgufError("a scale by position that is not finite and positive");
+    if (!std::isfinite(line.bias[i])) throw GgufError("a bias by position that is not finite");
+  }
+  if (std::find(features.begin(), features.end(), "log_tokens") == features.end())
+    throw GgufError("scales by position without the feature 'log_tokens'");
+  return line;
+}
+
 // Eight partial sums: the compiler may not reorder a single one, and vectorises these.
 float dot(const float* a, const float* b, std::size_t count) {
   float lanes[8] = {};
@@ -74,6 +99,19 @@ float activate(float x, bool silu) { return silu ? x / (1.0f + std::exp(-x)) : s
 
 }  // namespace
 
+float PositionLine::score(float logit, float at_log_tokens) const {
+  if (log_tokens.empty()) return logit;
+  const std::size_t above = static_cast<std::size_t>(
+      std::upper_bound(log_tokens.begin(), log_tokens.end(), at_log_tokens) - log_tokens.begin());
+  const std::size_t high = std::min(above, log_tokens.size() - 1), low = above == 0 ? 0 : above - 1;
+  const double from = static_cast<double>(log_tokens[low]), to = static_cast<double>(log_tokens[high]);
+  const double part = high == low ? 0 : (static_cast<double>(at_log_tokens) - from) / (to - from);
+  const auto between = [&](const std::vector<float>& line) {
+    return static_cast<double>(line[low]) + part * (static_cast<double>(line[high]) - static_cast<double>(line[low]));
+  };
+  return static_cast<float>(between(scale) * static_cast<double>(logit) + between(bias));
+}
+
 std::shared_ptr<const Head> Head::load(const std::string& path) {
   std::error_code failed;
   if (path.find('\0') != std::string::npos || !std::filesystem::is_regular_file(std::filesystem::path(path), failed)) {
@@ -85,7 +123,8 @@ std::shared_ptr<const Head> Head::load(const std::string& path) {
     HeadFacts& facts = head->facts_;
     facts.path = path;
     const double version = need(file, "version", GgufType::u32, false).number;
-    if (version != 1) throw GgufError("winnow.head.version = " + std::to_string(static_cast<std::int64_t>(version)));
+    if (version != 1 && version != 2)
+      throw GgufError("winnow.head.version = " + std::to_string(static_cast<std::int64_t>(version)));
     need_text(file, "layer", {"final-norm"});
     need_text(file, "output", {"logit"});
     need_text(file, "kind", {"linear", "mlp"});
@@ -120,6 +159,7 @@ std::shared_ptr<const Head> Head::load(const std::string& path) {
       head->feature_std_.push_back(static_cast<float>(deviations[i]));
     }
 
+    if (version == 2) head->position_ = need_position(file, facts.features);
     const std::uint64_t in = static_cast<std::uint64_t>(facts.width) + facts.features.size();
     if (facts.kind == "linear") {
       head->weight0_ = need_tensor(path, file, "head.weight", in, 1);
@@ -142,10 +182,25 @@ std::shared_ptr<const Head> Head::load(const std::string& path) {
   }
 }
 
+std::shared_ptr<const Head> Head::linear(const std::string& path, std::vector<float> weight) {
+  const std::shared_ptr<Head> head = std::make_shared<Head>();
+  head->facts_.path = path;
+  head->facts_.kind = "linear";
+  head->facts_.width = static_cast<int>(weight.size());
+  head->weight0_ = std::move(weight);
+  return head;
+}
+
 void Head::apply(const float* states, const float* features, std::size_t rows, float* out) const {
   const std::size_t width = static_cast<std::size_t>(facts_.width);
   const std::size_t in = width + feature_index_.size();
   std::vector<float> input(in);
+  const std::size_t log_tokens = static_cast<std::size_t>(
+      std::find(kFeatureNames.begin(), kFeatureNames.end(), std::string("log_tokens")) - kFeatureNames.begin());
+  // A head without knots may come without features: it does not look at them.
+  const auto scored = [&](float logit, std::size_t row) {
+    return position_.log_tokens.empty() ? logit : position_.score(logit, features[row * kFeatures + log_tokens]);
+  };
   for (std::size_t row = 0; row < rows; ++row) {
     std::copy_n(states + row * width, width, input.begin());
     for (std::size_t i = 0; i < feature_index_.size(); ++i) {
@@ -153,7 +208,7 @@ void Head::apply(const float* states, const float* features, std::size_t rows, f
       input[width + i] = (value - feature_mean_[i]) / feature_std_[i];
     }
     if (facts_.hidden == 0) {
-      out[row] = dot(weight0_.data(), input.data(), in) + bias1_;
+      out[row] = scored(dot(weight0_.data(), input.data(), in) + bias1_, row);
       continue;
     }
     float sum = bias1_;
@@ -161,7 +216,7 @@ void Head::apply(const float* states, const float* features, std::size_t rows, f
     for (std::size_t unit = 0; unit < bias0_.size(); ++unit) {
       sum += weight1_[unit] * activate(dot(weight0_.data() + unit * in, input.data(), in) + bias0_[unit], silu);
     }
-    out[row] = sum;
+    out[row] = scored(sum, row);
   }
 }
 

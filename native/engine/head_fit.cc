@@ -116,7 +116,7 @@ class Fitter {
   }
 
   double train_step(const std::vector<Span>& batch, double rate, std::uint32_t step) {
-    const std::vector<char> kept = kept_columns(step);
+    const std::vector<float> kept = kept_columns(step);
     std::size_t rows = 0;
     for (const Span& group : batch) rows += group.size();
     inputs_.resize(rows * columns_);
@@ -150,17 +150,20 @@ class Fitter {
     return loss;
   }
 
-  std::vector<char> kept_columns(std::uint32_t step) const {
-    std::vector<char> kept(columns_, 1);
+  // What each standardised column is multiplied by in a step: 0 where it is left out.
+  std::vector<float> kept_columns(std::uint32_t step) const {
+    std::vector<float> kept(columns_, 1.0f);
+    const float more = static_cast<float>(1 / (1 - params_.dropout));
     for (std::size_t c = 0; c < static_cast<std::size_t>(params_.state_columns); ++c) {
-      kept[c] = draw(params_.seed, kDropout, step, static_cast<std::uint32_t>(c)) >= params_.dropout ? 1 : 0;
+      kept[c] = draw(params_.seed, kDropout, step, static_cast<std::uint32_t>(c)) >= params_.dropout ? more : 0.0f;
     }
     return kept;
   }
 
-  void standardise(const float* from, float* to, const std::vector<char>* kept) const {
+  void standardise(const float* from, float* to, const std::vector<float>* kept) const {
     for (std::size_t c = 0; c < columns_; ++c) {
-      to[c] = kept == nullptr || (*kept)[c] != 0 ? (from[c] - scale_.mean[c]) / scale_.deviation[c] : 0.0f;
+      to[c] = (from[c] - scale_.mean[c]) / scale_.deviation[c];
+      if (kept != nullptr) to[c] *= (*kept)[c];
     }
   }
 

@@ -2,7 +2,9 @@
 // the number of threads.
 //
 // In each step some state columns stand at their means: without that a head learns prompts by heart from their
-// states, and makes less of the confidence features than one of them does alone.
+// states, and makes less of the confidence features than one of them does alone. The others stand that much further
+// from theirs (inverted dropout, Srivastava et al. 2014, section 10): a state says the same in many columns, so units
+// add up as much in training as where the head is used, with all columns on.
 #pragma once
 
 #include <atomic>

@@ -23,9 +23,6 @@ namespace {
 
 using Clock = Streams::Clock;
 
-// Rows of a batch that holds marks. Each reserves a row of logits: 0.6 MB with a vocabulary of 150,000.
-constexpr int kMarkRows = 128;
-
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 void check_head(const Head& head, int width) {

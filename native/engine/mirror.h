@@ -32,6 +32,9 @@
 
 namespace winnow {
 
+// Rows of a batch that holds marks. Each reserves a row of logits: 0.6 MB with a vocabulary of 150,000.
+inline constexpr int kMarkRows = 128;
+
 struct MirrorScores {
   AdvanceReason reason = AdvanceReason::reached;  // reached | deadline | aborted
   std::vector<float> scores;                      // raw logits in the order of the ids; empty unless reached

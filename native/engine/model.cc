@@ -11,6 +11,7 @@
 #include "backend.h"
 #include "error.h"
 #include "model_gate.h"
+#include "rank_head.h"
 
 namespace winnow {
 namespace {
@@ -108,6 +109,7 @@ std::shared_ptr<Model> Model::load(const ModelParams& params) {
   if (!backends_loaded())
     throw EngineError("BACKEND_LOAD", "Expected load_backends() before a model is loaded but received none");
   check_model_file(params.path);
+  const std::shared_ptr<const RankHead> rank = params.ranker ? read_rank_head(params.path) : nullptr;
 
   static const std::set<std::string> splits = {"none", "layer", "row"};
   if (splits.count(params.split) == 0)
@@ -140,7 +142,8 @@ std::shared_ptr<Model> Model::load(const ModelParams& params) {
   {
     const ModelHandle header = load_by_llama(params.path, options);
     if (!header) throw_corrupt_model(params.path, "one that llama.cpp cannot load: " + last_log());
-    const std::string reason = unsupported_reason(header.get());
+    const bool encoder = rank != nullptr && rank->encoder;
+    const std::string reason = encoder ? std::string() : unsupported_reason(header.get());
     if (!reason.empty()) {
       throw EngineError("MODEL_UNSUPPORTED",
                         "Expected a decoder whose cache can be forked but received architecture '" +
@@ -161,6 +164,11 @@ std::shared_ptr<Model> Model::load(const ModelParams& params) {
   options.load_mode = params.mmap ? (params.mlock ? LLAMA_LOAD_MODE_MMAP_MLOCK : LLAMA_LOAD_MODE_MMAP)
                                   : (params.mlock ? LLAMA_LOAD_MODE_MLOCK : LLAMA_LOAD_MODE_NONE);
   options.check_tensors = params.check_tensors;
+  if (!params.weights) {
+    options.no_alloc = true;
+    options.load_mode = LLAMA_LOAD_MODE_NONE;
+    options.check_tensors = false;
+  }
   options.progress_callback = on_progress;
   options.progress_callback_user_data = &progress;
   ModelHandle handle = load_by_llama(params.path, options);
@@ -171,6 +179,7 @@ std::shared_ptr<Model> Model::load(const ModelParams& params) {
   // From here on Model owns the handle.
   const std::shared_ptr<Model> model(new Model());
   model->model_ = handle.release();
+  model->has_weights_ = params.weights;
   model->vocab_ = llama_model_get_vocab(model->model_);
   ModelFacts& facts = model->facts_;
   facts.path = params.path;
@@ -195,6 +204,11 @@ std::shared_ptr<Model> Model::load(const ModelParams& params) {
     facts.chat_template = chat_template;
   if (facts.vocabulary < 1 || facts.context_train < 1 || facts.width < 1)
     throw_corrupt_model(params.path, "a vocabulary, context or width of zero");
+  facts.rank = rank;
+  if (rank != nullptr && rank->head != nullptr && rank->head->facts().width != facts.width) {
+    throw_corrupt_model(params.path, "a rank head of width " + std::to_string(rank->head->facts().width) +
+                                         " for states of width " + std::to_string(facts.width));
+  }
   return model;
 }
 

@@ -15,6 +15,7 @@ struct llama_vocab;
 
 namespace winnow {
 
+struct RankHead;
 using Token = std::int32_t;
 
 struct ModelParams {
@@ -27,6 +28,8 @@ struct ModelParams {
   bool mmap = true;
   bool mlock = false;
   bool check_tensors = false;
+  bool ranker = false;  // to be read by its rank head; the only way to open an encoder
+  bool weights = true;  // false: nothing is allocated; such a model has a vocabulary and sizes (sizes.h), and no pool
   std::function<bool(float)> progress;  // 0..1; returning false cancels the load
 };
 
@@ -46,12 +49,13 @@ struct ModelFacts {
   bool add_bos = false;
   bool has_tokenizer = true;
   std::optional<std::string> chat_template;
+  std::shared_ptr<const RankHead> rank;  // of a model opened as a ranker; null otherwise
 };
 
 class Model {
  public:
   // Throws EngineError: MODEL_NOT_FOUND, MODEL_CORRUPT, MODEL_UNSUPPORTED (recurrent, hybrid, encoder,
-  // diffusion; the message says which), DEVICE_UNKNOWN, LOAD_CANCELLED.
+  // diffusion; the message says which; or as a ranker, without a rank head), DEVICE_UNKNOWN, LOAD_CANCELLED.
   static std::shared_ptr<Model> load(const ModelParams& params);
   ~Model();
   Model(const Model&) = delete;
@@ -67,6 +71,7 @@ class Model {
   // Text of one token for display ("<eos>" for control tokens).
   std::string token_text(Token token) const;
   bool is_end(Token token) const;  // any end-of-generation token
+  bool has_weights() const { return has_weights_; }
 
   llama_model* raw() const { return model_; }
   const llama_vocab* vocab() const { return vocab_; }
@@ -77,6 +82,7 @@ class Model {
   llama_model* model_ = nullptr;
   const llama_vocab* vocab_ = nullptr;
   ModelFacts facts_;
+  bool has_weights_ = true;
 };
 
 }  // namespace winnow

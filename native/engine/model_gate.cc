@@ -70,8 +70,10 @@ void check_tensor_types(const std::string& path, const GgufFile& file) {
     const ggml_type type = static_cast<ggml_type>(tensor.type);
     // Tables of ids, which some mixtures of experts carry, are no weights.
     if (type == GGML_TYPE_I32 && !ends_with(tensor.name, ".weight") && !ends_with(tensor.name, ".bias")) continue;
-    // Norms and biases meet rows of F32 element by element, and ggml has that operation for F32 only.
-    const bool vector = tensor.shape.size() <= 1;
+    // Norms, biases and an encoder's token types meet rows of F32 element by element, and ggml has that operation for
+    // F32 only, whatever shape they are written in.
+    const bool vector = tensor.shape.size() <= 1 || ends_with(tensor.name, ".bias") ||
+                        tensor.name.find("_norm") != std::string::npos || tensor.name == "token_types.weight";
     const bool fits = vector ? type == GGML_TYPE_F32 : is_weight_type(type);
     if (!fits) {
       const char* name = ggml_type_name(type);

@@ -178,6 +178,11 @@ std::vector<float> Pool::score(const Head& head, const std::vector<std::int32_t>
 
 Occupancy Pool::occupancy() const { return state_->branches.occupancy(); }
 void Pool::check_integrity() const { state_->branches.check_integrity(); }
+ContextSizes Pool::sizes() const {
+  state_->streams->require_usable();
+  return state_->streams->sizes();
+}
+
 const Model& Pool::model() const { return state_->streams->model(); }
 const PoolParams& Pool::params() const { return state_->streams->params(); }
 

@@ -29,6 +29,7 @@
 #include "head.h"
 #include "model.h"
 #include "sampler.h"
+#include "sizes.h"
 
 struct llama_context;
 
@@ -131,6 +132,7 @@ class Pool {
   std::vector<float> confidence(const std::vector<std::int32_t>& ids) const;  // ids x kFeatures
 
   Occupancy occupancy() const;
+  ContextSizes sizes() const;  // what llama.cpp has allocated for it
   // Throws INTEGRITY when free + used != total for streams or cells, a live branch is not in streams 0..k-1, or
   // llama.cpp's own positions disagree. Run after every operation in debug builds and in the tests.
   void check_integrity() const;

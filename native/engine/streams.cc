@@ -5,39 +5,14 @@
 
 #include <algorithm>
 #include <limits>
-#include <thread>
 
 #include "backend.h"
+#include "context.h"
 #include "error.h"
 #include "remains.h"
 
 namespace winnow {
 namespace {
-
-constexpr int kMaxThreads = 512;  // ggml's GGML_MAX_N_THREADS
-constexpr int kMaxBatch = 1 << 16;
-
-ggml_type kv_type(const std::string& name) {
-  if (name == "f32") return GGML_TYPE_F32;
-  if (name == "f16") return GGML_TYPE_F16;
-  if (name == "q8_0") return GGML_TYPE_Q8_0;
-  if (name == "q4_0") return GGML_TYPE_Q4_0;
-  throw EngineError("OPTION_INVALID", "Expected f32, f16, q8_0 or q4_0 for KV type but received '" + name + "'");
-}
-
-llama_flash_attn_type flash_type(const std::string& name) {
-  if (name == "auto") return LLAMA_FLASH_ATTN_TYPE_AUTO;
-  if (name == "on") return LLAMA_FLASH_ATTN_TYPE_ENABLED;
-  if (name == "off") return LLAMA_FLASH_ATTN_TYPE_DISABLED;
-  throw EngineError("OPTION_INVALID", "Expected auto, on or off for flash attention but received '" + name + "'");
-}
-
-void check_range(const char* name, int value, int least, int most) {
-  if (value < least || value > most) {
-    throw EngineError("OPTION_INVALID", "Expected " + std::to_string(least) + " to " + std::to_string(most) + " for " +
-                                            name + " but received " + std::to_string(value));
-  }
-}
 
 int meta_number(const llama_model* model, const std::string& key, int otherwise) {
   char text[64] = {};
@@ -72,33 +47,6 @@ std::uint64_t free_memory() {
   return most;
 }
 
-// Defaults filled in; every value one that llama.cpp takes without an assert.
-PoolParams resolve(const PoolParams& requested, const ModelFacts& facts) {
-  check_range("streams", requested.streams, 1, kMaxStreams);
-  check_range("threads", requested.threads, 0, kMaxThreads);
-  check_range("batch", requested.batch, 1, kMaxBatch);
-  if (requested.cells_per_stream < 1) {
-    throw EngineError("OPTION_INVALID", "Expected 1 or more for cells per stream but received " +
-                                            std::to_string(requested.cells_per_stream));
-  }
-  if (requested.cells_per_stream > facts.context_train) {
-    throw EngineError("CONTEXT_TOO_LONG", "Expected at most " + std::to_string(facts.context_train) +
-                                              " cells per stream, the model's trained context, but received " +
-                                              std::to_string(requested.cells_per_stream));
-  }
-  if (flash_type(requested.flash_attention) == LLAMA_FLASH_ATTN_TYPE_DISABLED &&
-      ggml_is_quantized(kv_type(requested.kv_type))) {
-    throw EngineError("OPTION_INVALID",
-                      "Expected flash attention for KV type " + requested.kv_type + " but received off");
-  }
-  PoolParams params = requested;
-  params.cells_per_stream = (requested.cells_per_stream + kCellBlock - 1) / kCellBlock * kCellBlock;
-  if (params.threads == 0) {
-    params.threads = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxThreads);
-  }
-  return params;
-}
-
 }  // namespace
 
 void Streams::FreeContext::operator()(llama_context* context) const { llama_free(context); }
@@ -109,16 +57,20 @@ std::unique_ptr<Streams> Streams::open(std::shared_ptr<Model> model, const PoolP
                                        const std::atomic<bool>& abort, int outputs) {
   std::unique_ptr<Streams> streams(new Streams());
   const ModelFacts& facts = model->facts();
-  const PoolParams params = resolve(requested, facts);
+  if (!model->has_weights()) {
+    throw EngineError("OPTION_INVALID",
+                      "Expected a model with weights but received '" + facts.path + "', which was opened without");
+  }
+  const PoolParams params = resolve_params(requested, facts);
   streams->model_ = model;
   streams->params_ = params;
   streams->abort_ = &abort;
   streams->least_rows_ = params.deterministic ? 2 : 1;
-  streams->count_ = std::max(params.streams, streams->least_rows_);
-  const ggml_type type = kv_type(params.kv_type);
+  llama_context_params options = context_params(params, outputs);
+  streams->count_ = static_cast<int>(options.n_seq_max);
   const std::uint64_t cells =
       static_cast<std::uint64_t>(streams->count_) * static_cast<std::uint64_t>(params.cells_per_stream);
-  streams->bytes_ = cells * cell_bytes(*model, type);
+  streams->bytes_ = cells * cell_bytes(*model, options.type_k);
   if (cells > static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max()) || streams->bytes_ > free_memory()) {
     throw EngineError("OUT_OF_MEMORY", "Expected a cache that fits in the free memory but received " +
                                            std::to_string(streams->count_) + " streams of " +
@@ -126,42 +78,10 @@ std::unique_ptr<Streams> Streams::open(std::shared_ptr<Model> model, const PoolP
                                            std::to_string(streams->bytes_) + " bytes");
   }
 
-  llama_context_params options = llama_context_default_params();
-  options.n_ctx = static_cast<std::uint32_t>(cells);
-  options.n_seq_max = static_cast<std::uint32_t>(streams->count_);
-  // One ubatch as large as the batch, so that a decode step is never split and every weight is read once.
-  options.n_batch = static_cast<std::uint32_t>(std::max(streams->count_, params.batch));
-  options.n_ubatch = options.n_batch;
-  streams->outputs_max_ = std::clamp(outputs, streams->count_, static_cast<int>(options.n_batch));
-  options.n_outputs_max = static_cast<std::uint32_t>(streams->outputs_max_);
-  options.n_threads = options.n_threads_batch = params.threads;
-  options.pooling_type = LLAMA_POOLING_TYPE_NONE;
-  options.flash_attn_type = flash_type(params.flash_attention);
-  options.type_k = options.type_v = type;
-  options.kv_unified = false;
-  // Of a sliding window's cells llama.cpp would else keep only the last; a mirror that cuts a branch needs the others.
-  options.swa_full = true;
-  options.embeddings = params.states;
+  streams->outputs_max_ = static_cast<int>(options.n_outputs_max);
   options.abort_callback = on_interrupt;
   options.abort_callback_data = streams.get();
-  {
-    const AssertGuard guard;
-    clear_last_log();
-    try {
-      streams->context_.reset(llama_init_from_model(model->raw(), options));
-    } catch (const EngineError&) {
-      throw;
-    } catch (const std::exception& error) {
-      throw EngineError("OUT_OF_MEMORY", std::string("Expected a llama.cpp context but received: ") + error.what());
-    }
-  }
-  if (!streams->context_) {
-    const std::string words = last_log();
-    const bool memory = words.find("alloc") != std::string::npos || words.find("memory") != std::string::npos;
-    throw EngineError(memory ? "OUT_OF_MEMORY" : "OPTION_INVALID",
-                      "Expected a llama.cpp context of " + std::to_string(streams->count_) + " x " +
-                          std::to_string(params.cells_per_stream) + " cells but received none: " + words);
-  }
+  streams->context_.reset(make_context(*model, options));
   streams->threads_ = std::make_unique<ComputeThreads>(params.threads);
   streams->threads_->attach(streams->context_.get());
   streams->memory_ = llama_get_memory(streams->context_.get());
@@ -292,6 +212,8 @@ void Streams::arm(Clock::time_point deadline) {
 }
 
 void Streams::disarm() { armed_ = false; }
+
+ContextSizes Streams::sizes() const { return sizes_of(*model_, context_.get(), outputs_max_, params_.states); }
 
 bool Streams::due() const { return abort_->load(std::memory_order_relaxed) || Clock::now() >= deadline_; }
 

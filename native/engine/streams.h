@@ -39,6 +39,7 @@ class Streams {
   int most_rows() const { return static_cast<int>(tokens_.size()); }  // of one decode
   int most_outputs() const { return outputs_max_; }                   // of one decode with states
   std::uint64_t bytes() const { return bytes_; }
+  ContextSizes sizes() const;  // what llama.cpp has allocated for it
 
   void set_row(int row, Token token, int position, int stream, bool output);
   // Decodes the first `rows` rows as one batch. False when the interrupt cut it short, which only happens between

@@ -25,9 +25,11 @@ void arm_fault(const std::string& kind, int code) {
 
 }  // namespace winnow::test
 
-extern "C" std::int32_t llama_decode(llama_context* context, llama_batch batch) {
-  using Decode = std::int32_t (*)(llama_context*, llama_batch);
-  static const Decode real = reinterpret_cast<Decode>(dlsym(RTLD_NEXT, "llama_decode"));
+namespace {
+
+using Compute = std::int32_t (*)(llama_context*, llama_batch);
+
+std::int32_t computed(Compute real, llama_context* context, const llama_batch& batch) {
   if (!winnow::test::fault_kind.empty()) {
     const std::string kind = std::exchange(winnow::test::fault_kind, {});
     if (kind == "graph") {
@@ -39,6 +41,18 @@ extern "C" std::int32_t llama_decode(llama_context* context, llama_batch batch) 
     GGML_ABORT("an assert in the middle of a decode");
   }
   return real(context, batch);
+}
+
+}  // namespace
+
+extern "C" std::int32_t llama_decode(llama_context* context, llama_batch batch) {
+  static const Compute real = reinterpret_cast<Compute>(dlsym(RTLD_NEXT, "llama_decode"));
+  return computed(real, context, batch);
+}
+
+extern "C" std::int32_t llama_encode(llama_context* context, llama_batch batch) {
+  static const Compute real = reinterpret_cast<Compute>(dlsym(RTLD_NEXT, "llama_encode"));
+  return computed(real, context, batch);
 }
 
 extern "C" void ggml_rope_yarn_corr_dims(int dims, int context, float base, float fast, float slow,

@@ -1,6 +1,6 @@
-// Faults in llama_decode, which no use of the API can bring about. The test binary defines llama_decode itself, and
-// the function that ggml's rotary embedding begins with (an executable's symbols come before a library's), and passes
-// the call on unless a fault is armed.
+// Faults in llama_decode and llama_encode, which no use of the API can bring about. The test binary defines both
+// itself, and the function that ggml's rotary embedding begins with (an executable's symbols come before a library's),
+// and passes the call on unless a fault is armed.
 #pragma once
 
 #include <string>

@@ -152,6 +152,35 @@ TEST(HeadFit, FoldsTheScalesOfStatesAndLabelsIntoTheWeights) {
   }
 }
 
+TEST(HeadFit, LeavesNothingToScaleWhereManyColumnsSayTheSame) {
+  // 24 columns of one signal: what is left out in training must not come back as too much where all are on.
+  const int columns = 24;
+  const auto table = [&](std::uint32_t first, std::uint32_t count) {
+    Table made(first, count, columns, [](const float*, std::uint32_t row) { return noise(row, 500); });
+    for (std::size_t i = 0; i < made.inputs.size(); ++i) {
+      made.inputs[i] = made.labels[i / static_cast<std::size_t>(columns)] + 0.1f * made.inputs[i];
+    }
+    return made;
+  };
+  const Table train = table(0, 4000), validation = table(4000, 800);
+  for (const double dropout : {0.0, 0.5}) {
+    FitParams params = small(0);
+    params.columns = params.state_columns = columns;
+    params.binary = false;
+    params.ranking = 0;
+    params.rate = 0.02;
+    params.dropout = dropout;
+    const Fit fit = fit_head(train.rows(), validation.rows(), params, kGoOn);
+    double both = 0, square = 0;
+    for (std::size_t i = 0; i < validation.labels.size(); ++i) {
+      const double score = logit(fit, params, validation.inputs.data() + i * static_cast<std::size_t>(columns));
+      both += score * static_cast<double>(validation.labels[i]);
+      square += static_cast<double>(validation.labels[i]) * static_cast<double>(validation.labels[i]);
+    }
+    EXPECT_NEAR(both / square, 1, 0.06) << dropout;
+  }
+}
+
 TEST(HeadFit, RanksWithinAGroupWhatTheGroupsHide) {
   // The group's own level outweighs what tells its members apart, and says nothing about them.
   const auto label = [](const float* x, std::uint32_t row) { return x[0] + 0.2f * noise(row, 99) > 0 ? 1.0f : 0.0f; };

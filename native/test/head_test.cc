@@ -226,6 +226,41 @@ TEST(Head, AgreesWithANaiveProductInDoublePrecision) {
   }
 }
 
+TEST(Head, PutsALineByPositionOnItsLogits) {
+  for (const std::string kind : {"linear", "mlp"}) {
+    Spec spec = good(kind);
+    const std::vector<float> states = noise(5 * 21, 5);
+    std::vector<float> features = noise(5 * kFeatures, 6), plain(5), scores(5);
+    const float at[] = {1, 2, 2.5f, 4, 9};  // before the first knot, on it, halfway, on the last, beyond it
+    for (std::size_t row = 0; row < 5; ++row) features[row * kFeatures + kFeatures - 1] = at[row];
+    loaded(spec)->apply(states.data(), features.data(), 5, plain.data());
+    spec.u32("version", 2);
+    spec.floats("position_log_tokens", {2, 3, 4});
+    spec.floats("position_scale", {1, 2, 0.5f});
+    spec.floats("position_bias", {0, -3, 10});
+    loaded(spec)->apply(states.data(), features.data(), 5, scores.data());
+    EXPECT_EQ(scores[0], plain[0]);
+    EXPECT_EQ(scores[1], plain[1]);
+    EXPECT_NEAR(scores[2], 1.5f * plain[2] - 1.5f, 1e-5);
+    EXPECT_NEAR(scores[3], 0.5f * plain[3] + 10, 1e-5);
+    EXPECT_NEAR(scores[4], 0.5f * plain[4] + 10, 1e-5);
+  }
+}
+
+TEST(Head, TakesASingleKnotForAllPositions) {
+  Spec spec = good("linear");
+  const std::vector<float> states = noise(2 * 21, 5), features = noise(2 * kFeatures, 6);
+  float plain[2], scores[2];
+  loaded(spec)->apply(states.data(), features.data(), 2, plain);
+  spec.u32("version", 2);
+  spec.floats("position_log_tokens", {3});
+  spec.floats("position_scale", {2});
+  spec.floats("position_bias", {1});
+  loaded(spec)->apply(states.data(), features.data(), 2, scores);
+  EXPECT_NEAR(scores[0], 2 * plain[0] + 1, 1e-5);
+  EXPECT_NEAR(scores[1], 2 * plain[1] + 1, 1e-5);
+}
+
 TEST(Head, AppliesTheRectifierWhereItIsNamed) {
   Spec spec = good("mlp", 1, 2, {});
   spec.text("activation", "relu");
@@ -280,6 +315,14 @@ TEST(Head, SaysWhenThereIsNoFile) {
   EXPECT_EQ(code_of([] { Head::load(std::string("a\0b", 3)); }), "HEAD_NOT_FOUND");
 }
 
+void by_position(Spec& spec, const std::vector<float>& at, const std::vector<float>& scale,
+                 const std::vector<float>& bias) {
+  spec.u32("version", 2);
+  spec.floats("position_log_tokens", at);
+  spec.floats("position_scale", scale);
+  spec.floats("position_bias", bias);
+}
+
 struct Fault {
   std::string name;
   std::function<void(Spec&)> make;
@@ -289,7 +332,35 @@ TEST(Head, RefusesEveryHandmadeFault) {
   const float infinite = std::numeric_limits<float>::infinity(), nan = std::nanf("");
   const std::vector<Fault> faults = {
       {"no version", [](Spec& s) { s.remove("version"); }},
-      {"version 2", [](Spec& s) { s.u32("version", 2); }},
+      {"version 2 without positions", [](Spec& s) { s.u32("version", 2); }},
+      {"version 3", [](Spec& s) { s.u32("version", 3); }},
+      {"no positions", [](Spec& s) { by_position(s, {}, {}, {}); }},
+      {"positions that fall",
+       [](Spec& s) {
+         by_position(s, {2, 1}, {1, 1}, {0, 0});
+       }},
+      {"a position twice",
+       [](Spec& s) {
+         by_position(s, {1, 1}, {1, 1}, {0, 0});
+       }},
+      {"a position that is not a number", [=](Spec& s) { by_position(s, {nan}, {1}, {0}); }},
+      {"fewer scales than positions",
+       [](Spec& s) {
+         by_position(s, {1, 2}, {1}, {0, 0});
+       }},
+      {"more biases than positions",
+       [](Spec& s) {
+         by_position(s, {1}, {1}, {0, 0});
+       }},
+      {"a scale of 0", [](Spec& s) { by_position(s, {1}, {0}, {0}); }},
+      {"a scale below 0", [](Spec& s) { by_position(s, {1}, {-1}, {0}); }},
+      {"an infinite scale", [=](Spec& s) { by_position(s, {1}, {infinite}, {0}); }},
+      {"an infinite bias", [=](Spec& s) { by_position(s, {1}, {1}, {infinite}); }},
+      {"positions without the tokens",
+       [](Spec& s) {
+         by_position(s, {1}, {1}, {0});
+         s.texts("features", {"mean_logprob", "min_logprob", "recent_min_logprob"});
+       }},
       {"version as text", [](Spec& s) { s.text("version", "1"); }},
       {"version as u64", [](Spec& s) { s.set("winnow.head.version", 10, Bytes().put<std::uint64_t>(1)); }},
       {"no width", [](Spec& s) { s.remove("width"); }},

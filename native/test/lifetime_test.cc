@@ -118,6 +118,7 @@ TEST(Lifetime, NeverUsesAPoolAgainAfterANativeFailure) {
       EXPECT_EQ(code_of([&] { pool->kill({0}); }), "POOL_DEAD");
       EXPECT_EQ(code_of([&] { pool->states({0}); }), "POOL_DEAD");
       EXPECT_EQ(code_of([&] { pool->confidence({0}); }), "POOL_DEAD");
+      EXPECT_EQ(code_of([&] { pool->sizes(); }), "POOL_DEAD");
     }
   }
   const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(2));
@@ -136,8 +137,9 @@ TEST(LifetimeDeathTest, ClosesAPoolWhoseComputeThreadsWaitForOneThatFailed) {
     pool->fork(fork_of(2));
     arm_fault("graph");
     const std::string code = code_of([&] { pool->advance(1); });
+    const std::string sizes = code_of([&] { pool->sizes(); });  // its context is gone by now
     pool.reset();
-    std::exit(code == "NATIVE_ASSERT" ? 0 : 1);
+    std::exit(code == "NATIVE_ASSERT" && sizes == "POOL_DEAD" ? 0 : 1);
   };
   EXPECT_EXIT(close(), testing::ExitedWithCode(0), "");
 }

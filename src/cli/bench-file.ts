@@ -62,12 +62,21 @@ function entryOf(line: string): Entry | null {
     return null
   }
   if (value?.type === 'failure') return { type: 'failure' }
-  const { prompt, arm, setting, n, generatedTokens, processedTokens, wallSeconds, peakCells, seconds } = value ?? {}
+  const { prompt, arm, setting, n, generatedTokens, processedTokens, wallSeconds, peakCells, seconds, kills } =
+    value ?? {}
   const numbers = [prompt, n, generatedTokens, processedTokens, wallSeconds, peakCells]
   const counted = numbers.every((number) => typeof number === 'number' && number >= 0)
   const named = typeof arm === 'string' && typeof setting === 'string'
-  const isRow = value?.type === 'row' && counted && named && typeof seconds === 'object' && seconds !== null
+  const timed = typeof seconds === 'object' && seconds !== null
+  const isRow = value?.type === 'row' && counted && named && timed && areKills(kills)
   return isRow ? (value as Entry) : null
+}
+
+/** What another arm is to kill must be numbers that a race can have; rows of earlier versions have none. */
+function areKills(kills: unknown): boolean {
+  if (kills === undefined) return true
+  const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1
+  return Array.isArray(kills) && kills.every((kill) => isCount(kill?.tokens) && isCount(kill?.killed))
 }
 
 function rowIn(entry: Entry | null): Row[] {

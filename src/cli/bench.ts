@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { parseArms } from '../arm.js'
+import { parseArms, splitArms } from '../arm.js'
 import { embedded } from '../embedded.js'
 import type { open as openEngine } from '../engine.js'
 import { expected } from '../errors.js'
@@ -9,7 +9,7 @@ import type { Conditions } from '../trial.js'
 import { benchStyles } from './bench-report.js'
 import { onInterrupt } from './exit.js'
 import { measure } from './measurement.js'
-import { addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
+import { addRerankerFlag, addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
 import {
   add,
   addModelFlags,
@@ -52,7 +52,7 @@ export function benchCommand(
     embedded.problems
   )
   add(command, '--limit <count>', 'problems to take, 0 for all', 0, number)
-  const policies = `comma-separated; each of ${policyHelp}, with settings such as spec-reject:alpha=0.7:checkpoints=32+64:scorer=min-logprob, best-of-n:n=1, best-of-n:equal-tokens=spec-reject`
+  const policies = `comma-separated; each of ${policyHelp}, with settings such as spec-reject:alpha=0.7:checkpoints=32+64:scorer=min-logprob, best-of-n:n=1, best-of-n:equal-tokens=spec-reject, random-kill:like=spec-reject, spec-reject:scorer=head@FILE:against=NAME; head@"FILE" where that has a colon or a comma`
   add(command, '--policies <list>', policies, 'best-of-n,spec-reject')
   add(command, '--no-deterministic', 'let logits differ with who else is alive; the divergence is reported')
   add(command, '--output <style>', 'the table as text, md, csv or jsonl', 'text')
@@ -60,6 +60,7 @@ export function benchCommand(
   addRaceFlags(command)
   addModelFlags(command)
   addRewardFlags(command)
+  addRerankerFlag(command)
   addOutputFlags(command)
   command.action(async (flags: BenchFlags) => {
     finish(await bench(terminal, open, flags, `winnow ${argv.join(' ')}`))
@@ -73,7 +74,7 @@ async function bench(
   flags: BenchFlags,
   invocation: string
 ): Promise<number> {
-  const { alpha, checkpoints } = flags
+  const { alpha, margin, right, hopeless, checkpoints } = flags
   const conditions = conditionsOf(flags)
   if (!benchStyles.includes(flags.output))
     throw expected('OPTION_INVALID', `one of ${benchStyles.join(', ')}`, '--output', flags.output)
@@ -83,7 +84,7 @@ async function bench(
   const opening = withThreads(openOptionsOf(flags), terminal, flags.quiet)
   const rewards = new RewardModels(flags, opening)
   const scorers = { scorer: rewards.default, scorers: (name: string) => rewards.named(name) }
-  const arms = parseArms(splitList(flags.policies), { alpha, checkpoints, ...scorers })
+  const arms = parseArms(splitArms(flags.policies), { alpha, margin, right, hopeless, checkpoints, ...scorers })
   const problems = await readProblems(flags.prompts, flags.limit === 0 ? undefined : flags.limit)
   const interruption = onInterrupt(terminal)
   try {
@@ -108,10 +109,4 @@ function conditionsOf(flags: BenchFlags): Conditions {
   const sampling = samplingOf(flags)
   resolveBestOf({ seed, maxTokens, deterministic, raw, sampling })
   return { n: resolveCandidates(flags.candidates), seed, sampling, maxTokens, deterministic, raw }
-}
-
-function splitList(text: string): string[] {
-  const items = text.split(',').map((item) => item.trim())
-  if (items.every((item) => item !== '')) return items
-  throw expected('OPTION_INVALID', 'policies separated by commas', '--policies', text)
 }

@@ -7,18 +7,17 @@ import type { open as openEngine } from '../engine.js'
 import { expected, WinnowError } from '../errors.js'
 import { rewarded, taught, verified } from '../heads/labels.js'
 import { readTraces, type Trace } from '../heads/traces.js'
-import { type TrainedHead, trainHead } from '../heads/train-head.js'
-import type { Interval } from '../statistics.js'
+import { trainHead } from '../heads/train-head.js'
 import { exit, onInterrupt } from './exit.js'
+import { textOf } from './head-report.js'
 import { ProgressLine } from './progress-line.js'
 import { provenanceOf } from './provenance.js'
 import { addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
-import { add, addModelFlags, type ModelFlags, number, openOptionsOf } from './settings.js'
-import { drawTable } from './table.js'
+import { add, addGeneratorFlags, type ModelFlags, number, openOptionsOf } from './settings.js'
 import type { Terminal } from './terminal.js'
 import { withThreads } from './threads.js'
 
-interface TrainFlags extends ModelFlags, RewardFlags {
+interface TrainFlags extends Omit<ModelFlags, 'head'>, RewardFlags {
   readonly traces: string
   readonly limit: number
   readonly label: 'verified' | 'reward' | 'teacher'
@@ -34,11 +33,17 @@ interface TrainFlags extends ModelFlags, RewardFlags {
   readonly temperature: number
   readonly maxTokens: number
   readonly seed: number
+  readonly debiasLength: boolean
+  /** `--no-calibration` makes it false. */
+  readonly calibration: boolean
   readonly json: boolean
   readonly quiet: boolean
 }
 
-/** `winnow head train`: a head on the generator's own state, from the generator's own answers. */
+/**
+ * `winnow head train`: a head on the generator's own state, from the generator's own answers. It takes no --head: the
+ * head is what it makes.
+ */
 export function headTrainCommand(terminal: Terminal, open: typeof openEngine, finish: (code: number) => void): Command {
   const command = new Command('train')
   command.description('fit a reward head to what the model itself writes, and measure it on prompts it has not seen')
@@ -65,7 +70,9 @@ export function headTrainCommand(terminal: Terminal, open: typeof openEngine, fi
   add(command, '--temperature <value>', 'sampling temperature', 1, number)
   add(command, '--max-tokens <count>', 'tokens an answer may have', 512, number)
   add(command, '--seed <number>', 'seed of answers, division and fit', 0, number)
-  addModelFlags(command)
+  add(command, '--debias-length', 'take from the score what the length of an answer alone tells of it', false)
+  add(command, '--no-calibration', 'leave the logit of verified answers as the fit gives it')
+  addGeneratorFlags(command)
   addRewardFlags(command)
   command.option('--json', 'print the result as JSON (default: text)', false)
   command.option('--quiet', 'no progress on stderr', false)
@@ -140,6 +147,8 @@ async function train(terminal: Terminal, open: typeof openEngine, flags: TrainFl
           onEpoch: (part, { index, validationLoss }) =>
             line?.say(`fitting ${part}: epoch ${index} of ${epochs}, validation loss ${validationLoss.toFixed(4)}`)
         },
+        calibrate: flags.calibration,
+        debiasLength: flags.debiasLength,
         signal
       })
       line?.end()
@@ -180,34 +189,4 @@ function checkTraces(traces: readonly Trace[], { label, traces: file }: TrainFla
   if (lacking < 0) return
   const what = label === 'reward' ? 'samples with rewards' : 'an answer to verify by'
   throw expected('PROBLEMS_INVALID', what, `item ${lacking + 1} of ${file}`, undefined)
-}
-
-function textOf({ path, rows, prompts, epoch, report }: TrainedHead): string {
-  const three = (value: number) => (Number.isNaN(value) ? '-' : value.toFixed(3))
-  const range = ({ mean, low, high }: Interval) => `${three(mean)} [${three(low)}, ${three(high)}]`
-  const quarters = ['25%', '50%', '75%', '100%']
-  const table = drawTable(
-    [`${report.measure.within} within prompts`, ...quarters, `pooled ${report.measure.pooled} at 100%`],
-    report.scores.map(({ score, quarters }) => [
-      score,
-      ...quarters.map(({ within }) => range(within)),
-      three(quarters[3]?.pooled ?? Number.NaN)
-    ]),
-    'text'
-  )
-  const helps = report.stateHelpsAt.map((quarter) => quarters[quarter - 1]).join(', ')
-  return [
-    `${path}: ${rows} looks at the answers to ${prompts.train} prompts, epoch ${epoch.best} of ${epoch.run}`,
-    `measured on ${prompts.test} other prompts:`,
-    '',
-    table,
-    '',
-    helps === ''
-      ? `The state adds nothing measurable to the confidence features (${report.stateGain.map(range).join(', ')}).`
-      : `The state adds to the confidence features at ${helps} (${report.stateGain.map(range).join(', ')}).`,
-    ...(report.calibration === null
-      ? []
-      : [`Expected calibration error: ${report.calibration.map(three).join(', ')}.`]),
-    ''
-  ].join('\n')
 }

@@ -10,6 +10,7 @@ import { applyConfig } from './config.js'
 import { doctorCommand } from './doctor.js'
 import { exit, exitCodeOf } from './exit.js'
 import { headCommand } from './head.js'
+import { planCommand } from './plan.js'
 import { randomModelCommand } from './random-model.js'
 import { runCommand } from './run.js'
 import { applySwitches } from './settings.js'
@@ -21,7 +22,14 @@ export async function main(argv: readonly string[], terminal: Terminal, open = o
   const finish = (value: number) => {
     code = value
   }
-  const commands = [runCommand(terminal, open, finish), benchCommand(terminal, open, finish, argv)]
+  const head = headCommand(terminal, open, finish)
+  const training = head.commands.filter((command) => command.name() === 'train')
+  const raced = [
+    runCommand(terminal, open, finish),
+    benchCommand(terminal, open, finish, argv),
+    planCommand(terminal, finish)
+  ]
+  const configured = [...raced, ...training]
   const program = new Command('winnow')
   program
     .description(
@@ -29,17 +37,12 @@ export async function main(argv: readonly string[], terminal: Terminal, open = o
     )
     .version(version, '--version', 'print the version')
     .showHelpAfterError('(--help lists the flags)')
-  const all = [
-    ...commands,
-    headCommand(terminal, open, finish),
-    doctorCommand(terminal, finish),
-    randomModelCommand(terminal)
-  ]
+  const all = [...raced, head, doctorCommand(terminal, finish), randomModelCommand(terminal)]
   for (const command of all) program.addCommand(command)
   // Before an action and not before parsing: help, version and doctor work whatever the project's settings are.
   program.hook('preAction', (_, command) => {
     applySwitches(command)
-    if (commands.includes(command)) applyConfig(commands, terminal)
+    if (configured.includes(command)) applyConfig(configured, terminal)
   })
   for (const command of [program, ...all, ...all.flatMap((command) => command.commands)]) {
     command

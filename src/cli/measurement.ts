@@ -96,7 +96,19 @@ function settingsOf({ arms, conditions, compute, flags, invocation }: Measuremen
   return {
     command: invocation,
     seed: String(seed),
-    options: { ...shared, alpha: flags.alpha, checkpoints: flags.checkpoints.name, ...compute },
+    options: {
+      ...shared,
+      alpha: flags.alpha,
+      margin: flags.margin,
+      right: flags.right,
+      hopeless: flags.hopeless,
+      checkpoints: flags.checkpoints.name,
+      ...compute
+    },
+    // Of head files that arms have named, by arm.
+    heads: Object.fromEntries(
+      arms.flatMap(({ name, headSha256 }) => (headSha256 === null ? [] : [[name, headSha256]]))
+    ),
     reference: referenceOf(arms)?.name ?? null
   }
 }

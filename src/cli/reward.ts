@@ -4,11 +4,12 @@ import type { Command } from 'commander'
 import { expected, WinnowError } from '../errors.js'
 import { sha256 } from '../model.js'
 import type { OpenOptions } from '../options.js'
-import { type RewardModel, rewardModel, type StepOptions } from '../reward/reward-model.js'
+import { type Reranker, reranker } from '../reward/reranker.js'
+import { type RewardModel, type RewardModelOptions, rewardModel, type StepOptions } from '../reward/reward-model.js'
 import type { Scorer } from '../scorer.js'
 import { add } from './settings.js'
 
-/** Flags that say which reward model scores, and how it is read. */
+/** Flags that say which reward model or reranker scores, and how it is read. */
 export interface RewardFlags {
   readonly rewardModel?: string
   readonly rewardHead?: string
@@ -16,6 +17,7 @@ export interface RewardFlags {
   readonly rewardMarker?: string
   readonly rewardDelimiter: string
   readonly rewardAggregate: NonNullable<StepOptions['aggregate']>
+  readonly reranker?: string
 }
 
 export function addRewardFlags(command: Command): void {
@@ -27,16 +29,24 @@ export function addRewardFlags(command: Command): void {
   add(command, '--reward-aggregate <how>', 'one score out of the steps: last, min or product', 'min')
 }
 
-/** A reward model as it stands in results: names and checksums of its files, and how it is read; null without one. */
+/** For commands that race. */
+export function addRerankerFlag(command: Command): void {
+  add(command, '--reranker <path>', 'GGUF of a reranker (BERT family, Qwen3), which ranks unless a reward model does')
+}
+
+/** Reward model and reranker as they stand in results: names and checksums of their files, and how they are read; null without. */
 export type RewardProvenance = Readonly<Record<string, string | null>> | null
 
-/** The reward models a command has opened, by the names scorers have on the command line. */
+/** The reward models and the reranker a command has opened, by the names scorers have on the command line. */
 export class RewardModels {
   readonly #files: { readonly model: string; readonly head: string } | null
+  /** Of the reward model; null without one. */
+  readonly options: RewardModelOptions | null
   /** What of the flags changes its scores. */
   readonly #reading: Readonly<Record<string, string | null>>
   readonly #make: (reencode: boolean) => RewardModel
   readonly #made = new Map<string, RewardModel>()
+  readonly #reranker: { readonly path: string; readonly model: Reranker } | null
 
   /** Throws OPTION_INVALID, TEMPLATE_FAILED where the template cannot be read. */
   constructor(flags: RewardFlags, opening: OpenOptions) {
@@ -58,17 +68,23 @@ export class RewardModels {
     this.#reading = { template: read, marker: steps?.marker ?? null, ...steps }
     const { head: _, ...compute } = opening
     const files = this.#files
+    const options = files === null ? null : { ...compute, ...files, template, steps }
+    this.options = options
     this.#make = (reencode) => {
-      if (files === null) throw expected('OPTION_INVALID', 'a path', '--reward-model', undefined)
-      return rewardModel({ ...compute, ...files, template, steps, reencode })
+      if (options === null) throw expected('OPTION_INVALID', 'a path', '--reward-model', undefined)
+      return rewardModel({ ...options, reencode })
     }
+    this.#reranker =
+      flags.reranker === undefined
+        ? null
+        : { path: flags.reranker, model: reranker({ ...compute, model: flags.reranker }) }
     // Refuse what can be refused before a large model is loaded.
     if (files !== null) this.named('reward-model')
   }
 
   /** What ranks unless a scorer is named. */
   get default(): Scorer | null {
-    return this.#files === null ? null : this.named('reward-model')
+    return this.#files === null ? (this.#reranker?.model ?? null) : this.named('reward-model')
   }
 
   /** The model itself, to learn from; null without one. */
@@ -76,15 +92,20 @@ export class RewardModels {
     return this.#files === null ? null : this.#of('reward-model')
   }
 
-  /** `reward-model`, or `reward-model-reencode`; null for any other name. Throws OPTION_INVALID where the flags say of none. */
+  /** `reward-model`, `reward-model-reencode` or `reranker`; null for any other name. Throws OPTION_INVALID where the flags say of none. */
   named(name: string): Scorer | null {
+    if (name === 'reranker') {
+      if (this.#reranker === null) throw expected('OPTION_INVALID', 'a path', '--reranker', undefined)
+      return this.#reranker.model
+    }
     if (name !== 'reward-model' && name !== 'reward-model-reencode') return null
     return this.#of(name)
   }
 
-  /** What stands in results; null without a reward model. */
+  /** What stands in results; null with neither a reward model nor a reranker. */
   async provenance(): Promise<RewardProvenance> {
-    if (this.#files === null) return null
+    const ranked = this.#reranker === null ? {} : await rerankerFile(this.#reranker.path)
+    if (this.#files === null) return this.#reranker === null ? null : ranked
     const { model, head } = this.#files
     const files = {
       file: basename(model),
@@ -92,12 +113,13 @@ export class RewardModels {
       head: basename(head),
       headSha256: await sha256(head)
     }
-    return { ...files, ...this.#reading }
+    return { ...files, ...this.#reading, ...ranked }
   }
 
   /** Loads what the flags and the arms have named: the first race is not to pay for it. */
   async load(): Promise<void> {
     for (const model of this.#made.values()) await model.load()
+    await this.#reranker?.model.load()
   }
 
   #of(name: string): RewardModel {
@@ -108,7 +130,12 @@ export class RewardModels {
 
   async close(): Promise<void> {
     for (const model of this.#made.values()) await model.close()
+    await this.#reranker?.model.close()
   }
+}
+
+async function rerankerFile(path: string): Promise<Readonly<Record<string, string>>> {
+  return { reranker: basename(path), rerankerSha256: await sha256(path) }
 }
 
 function stepsOf({ rewardMarker: marker, rewardDelimiter, rewardAggregate: aggregate }: RewardFlags) {

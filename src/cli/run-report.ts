@@ -1,3 +1,4 @@
+import { headSha256Of } from '../arm.js'
 import type { Engine } from '../engine.js'
 import type { BestOfOptions, OpenOptions } from '../options.js'
 import type { Result, ResultBranch } from '../result.js'
@@ -8,7 +9,13 @@ import { drawTable } from './table.js'
 
 /** What a run was asked for, threads as many as compute. */
 export type RunOptions = BestOfOptions &
-  Pick<OpenOptions, 'gpu' | 'gpuLayers' | 'threads' | 'kvType'> & { readonly alpha: number }
+  Pick<OpenOptions, 'gpu' | 'gpuLayers' | 'threads' | 'kvType'> & {
+    readonly alpha: number
+    /** Null for a policy that knows none. */
+    readonly margin: number | null
+    readonly right: number | null
+    readonly hopeless: number | null
+  }
 
 /** What `winnow run` has to tell when the race is over. */
 export interface RunOutcome {
@@ -86,11 +93,15 @@ export async function jsonOf(
   options: RunOptions,
   rewardModel: RewardProvenance
 ): Promise<string> {
-  const { alpha, sampling, maxTokens, raw, deterministic, deadlineMs, gpu, gpuLayers, threads, kvType } = options
+  const { alpha, margin, right, hopeless, sampling, maxTokens, raw, deterministic, deadlineMs } = options
+  const { gpu, gpuLayers, threads, kvType } = options
   const resolved = {
     candidates: result.branches.length,
     policy: result.policy,
     alpha,
+    margin,
+    right,
+    hopeless,
     checkpoints: result.checkpoints,
     scorer: result.scorer,
     sampling,
@@ -103,15 +114,18 @@ export async function jsonOf(
     threads,
     kvType
   }
-  const right = answer === null ? null : { answer, right: isRight(result.text, answer) }
+  const sha256 = headSha256Of(options.scorer ?? null)
+  const verified = answer === null ? null : { answer, right: isRight(result.text, answer) }
   return JSON.stringify({
     ...(await provenanceOf(engine)),
     rewardModel,
+    // Of a head file that the scorer has named, by scorer.
+    heads: sha256 === null ? {} : { [result.scorer]: sha256 },
     seed: String(result.seed),
     options: resolved,
     prompt,
     ...plain(result),
-    verified: right,
+    verified,
     bestOfN: full === null ? null : plain(full)
   })
 }

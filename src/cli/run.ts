@@ -7,7 +7,7 @@ import { bestOfN } from '../policies/best-of-n.js'
 import type { Result } from '../result.js'
 import { exit, onInterrupt } from './exit.js'
 import { LiveView } from './live-view.js'
-import { addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
+import { addRerankerFlag, addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
 import { jsonOf, textOf } from './run-report.js'
 import {
   add,
@@ -48,6 +48,7 @@ export function runCommand(terminal: Terminal, open: typeof openEngine, finish: 
   addRaceFlags(command)
   addModelFlags(command)
   addRewardFlags(command)
+  addRerankerFlag(command)
   addOutputFlags(command)
   command.action(async (prompt: string | undefined, flags: RunFlags) => {
     finish(await run(terminal, open, prompt, flags))
@@ -90,7 +91,14 @@ async function run(
         ? await jsonOf(
             engine,
             outcome,
-            { ...options, ...computeOf(opening), alpha: flags.alpha },
+            {
+              ...options,
+              ...computeOf(opening),
+              alpha: flags.alpha,
+              margin: flags.policy === 'spec-reject' ? flags.margin : null,
+              right: flags.policy === 'keep-enough' ? flags.right : null,
+              hopeless: flags.policy === 'keep-enough' ? flags.hopeless : null
+            },
             await rewards.provenance()
           )
         : textOf(outcome, flags.scorer !== undefined)
@@ -107,9 +115,9 @@ async function run(
 }
 
 function bestOfOptions(flags: RunFlags, rewards: RewardModels): BestOfOptions {
-  const { alpha, checkpoints, scorer, maxTokens, seed, raw, deterministic, compare } = flags
+  const { alpha, margin, right, hopeless, checkpoints, scorer, maxTokens, seed, raw, deterministic, compare } = flags
   return {
-    policy: policyNamed(flags.policy, { alpha, checkpoints }),
+    policy: policyNamed(flags.policy, { alpha, margin, right, hopeless, checkpoints }),
     scorer: scorer === undefined ? (rewards.default ?? undefined) : scorerNamed(scorer, (name) => rewards.named(name)),
     sampling: samplingOf(flags),
     maxTokens,
@@ -132,8 +140,12 @@ async function watched(
 ): Promise<Result> {
   if (flags.quiet) return race({})
   const own = engine.head === null ? 'mean-logprob' : 'head'
-  const scorer = flags.scorer ?? (flags.rewardModel === undefined ? own : 'reward-model')
-  const schedule = policy === 'best-of-n' ? '' : ` (alpha ${flags.alpha}, ${flags.checkpoints.name})`
+  const other = flags.rewardModel !== undefined ? 'reward-model' : flags.reranker !== undefined ? 'reranker' : own
+  const scorer = flags.scorer ?? other
+  const near = policy === 'spec-reject' && flags.margin !== 0 ? `, margin ${flags.margin}` : ''
+  const chances = `right ${flags.right}, hopeless ${flags.hopeless}`
+  const how = policy === 'keep-enough' ? chances : `alpha ${flags.alpha}${near}`
+  const schedule = policy === 'best-of-n' ? '' : ` (${how}, ${flags.checkpoints.name})`
   const title = `${n} candidates, ${policy}${schedule}, ranked by ${scorer}`
   const view = new LiveView(terminal, title, (tokens) => engine.text(tokens))
   const onCheckpoint: BestOfOptions['onCheckpoint'] = (progress) => view.onCheckpoint(progress)

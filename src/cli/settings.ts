@@ -2,7 +2,8 @@ import { type Command, Option } from 'commander'
 import { parseCheckpoints, policyNames, scorerNames } from '../arm.js'
 import type { Checkpoints } from '../checkpoint.js'
 import { expected } from '../errors.js'
-import { type OpenOptions, resolveOpen, type SamplingOptions } from '../options.js'
+import { maxCandidates, type OpenOptions, resolveOpen, type SamplingOptions } from '../options.js'
+import { enough } from '../policies/keep-enough.js'
 
 /** Flags that say which model, on what. */
 export interface ModelFlags {
@@ -18,6 +19,9 @@ export interface ModelFlags {
 export interface RaceFlags {
   readonly candidates: number
   readonly alpha: number
+  readonly margin: number
+  readonly right: number
+  readonly hopeless: number
   readonly checkpoints: Checkpoints
   readonly temperature: number
   readonly topK: number
@@ -36,17 +40,34 @@ export interface OutputFlags {
 }
 
 export function addModelFlags(command: Command): void {
-  add(command, '-m, --model <path>', 'GGUF model (default: the embedded one)')
+  addGeneratorFlags(command)
   add(command, '--head <path>', 'reward head; "none" for none (default: the embedded one with the embedded model)')
+}
+
+/** Of those, what a command without a reward head takes. */
+export function addGeneratorFlags(command: Command): void {
+  add(command, '-m, --model <path>', 'GGUF model (default: the embedded one)')
   add(command, '--gpu <variant>', 'llama.cpp to use: auto, cuda, vulkan, metal or cpu', 'auto')
   add(command, '--gpu-layers <count>', 'layers on the device, -1 for all', -1, number)
   add(command, '--threads <count>', 'CPU threads, at most one a core; 0 for one a core', 0, number)
   add(command, '--kv-type <type>', 'type of the KV cells: f32, f16, q8_0 or q4_0', 'f16')
 }
 
-export function addRaceFlags(command: Command): void {
-  add(command, '-n, --candidates <count>', 'candidates a prompt, 1 to 256', 64, number)
+/** `most`: candidates. */
+export function addRaceFlags(command: Command, most = maxCandidates): void {
+  add(command, '-n, --candidates <count>', `candidates a prompt, 1 to ${most}`, 64, number)
   add(command, '--alpha <share>', 'share of the live candidates rejected at a checkpoint, 0 to below 1', 0.5, number)
+  const near =
+    'spec-reject alone: spares who scores less than this below the best live one, whatever alpha says; 0 is off'
+  add(command, '--margin <score>', near, 0, number)
+  add(
+    command,
+    '--right <count>',
+    'keep-enough alone: right answers to be expected of those who live on',
+    enough.right,
+    number
+  )
+  add(command, '--hopeless <chance>', 'keep-enough alone: who has less chance is killed', enough.hopeless, number)
   const when = 'when to look, in tokens: "64,128", "every:32" or "doubling:16"'
   add(command, '--checkpoints <when>', when, parseCheckpoints('doubling:32'), parseCheckpoints, 'doubling:32')
   add(command, '--temperature <value>', 'sampling temperature, 0 is greedy', 1, number)

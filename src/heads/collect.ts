@@ -3,6 +3,7 @@ import type { Engine } from '../engine.js'
 import type { SamplingOptions } from '../options.js'
 import type { ResultBranch } from '../result.js'
 import { generator } from '../statistics.js'
+import { rightOf } from './labels.js'
 import { featureCount, Recorder } from './recorder.js'
 import { HeadTable } from './table.js'
 import type { Trace } from './traces.js'
@@ -49,13 +50,20 @@ export async function collect(
       : engine.score(trace.prompt, answers, race))
     if (failure !== null) throw failure
     const labels = await label(branches, trace)
+    const rights = rightOf(branches, trace)
     const looks = branches.map(({ id }) => (labels[id] === null ? [] : scorer.looks(id, spread, random)))
     const places = Math.max(...looks.map((list) => list.length))
     for (let place = 0; place < places; place++) {
       for (const { id } of branches) {
         const look = looks[id]?.[place]
         if (look === undefined) continue
-        table.add({ ...look, label: labels[id] as number, group: prompt * places + place, prompt })
+        table.add({
+          ...look,
+          label: labels[id] as number,
+          right: rights[id] ?? null,
+          group: prompt * places + place,
+          prompt
+        })
       }
     }
     tokens += branches.reduce((sum, branch) => sum + branch.tokens.length, 0)

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { expected, WinnowError } from '../errors.js'
 import { count, ggufParts, numbers, text, texts } from './gguf-file.js'
+import type { PositionLine } from './position.js'
 
 /** One linear layer: out = weight * in + bias. */
 export interface HeadLayer {
@@ -31,6 +32,8 @@ export interface HeadContent {
   readonly activation: 'silu' | 'relu'
   /** 1 x units, or 1 x (width + features) for a linear head. */
   readonly outer: HeadLayer
+  /** The score as a line of the logit by position, which needs the feature log_tokens; without one the logit is it. */
+  readonly position?: PositionLine | null
   /** Where the head comes from, in words. */
   readonly trainedOn: string
   /** SHA-256 of the GGUF the head was trained on, hexadecimal; empty where it is not known. */
@@ -73,11 +76,12 @@ export async function writeHeadFile(path: string, content: HeadContent, signal?:
 /** The bytes of a head file, in parts: a head of a large model is not copied to be written. Throws HEAD_CORRUPT. */
 export function headFileParts(content: HeadContent): readonly Uint8Array[] {
   check(content)
-  const { width, features, inner, activation, outer, trainedOn, modelSha256 } = content
+  const { width, features, inner, activation, outer, position, trainedOn, modelSha256 } = content
   const values = [
     text('general.architecture', 'winnow-head'),
     text('general.name', trainedOn),
-    count('winnow.head.version', 1),
+    // What knows nothing of positions is to refuse such a file, not to leave them out.
+    count('winnow.head.version', position ? 2 : 1),
     count('winnow.head.width', width),
     text('winnow.head.layer', 'final-norm'),
     text('winnow.head.kind', inner === null ? 'linear' : 'mlp'),
@@ -98,7 +102,14 @@ export function headFileParts(content: HeadContent): readonly Uint8Array[] {
       features.map(({ std }) => std)
     ),
     text('winnow.head.trained_on', trainedOn),
-    text('winnow.head.model_sha256', modelSha256)
+    text('winnow.head.model_sha256', modelSha256),
+    ...(position
+      ? [
+          numbers('winnow.head.position_log_tokens', position.logTokens),
+          numbers('winnow.head.position_scale', position.scale),
+          numbers('winnow.head.position_bias', position.bias)
+        ]
+      : [])
   ]
   const layers = inner === null ? [{ name: 'head', ...outer }] : [inner, outer].map(numbered)
   const tensors = layers.flatMap(({ name, weight, bias }) => [
@@ -110,7 +121,7 @@ export function headFileParts(content: HeadContent): readonly Uint8Array[] {
 
 const numbered = (layer: HeadLayer, index: number) => ({ name: `head.${index}`, ...layer })
 
-function check({ width, features, inner, outer }: HeadContent): void {
+function check({ width, features, inner, outer, position }: HeadContent): void {
   const corrupt = (what: string, forWhat: string, received: unknown) =>
     expected('HEAD_CORRUPT', what, `${forWhat} of a head`, received)
   const limited = (what: string, value: number) => {
@@ -124,6 +135,7 @@ function check({ width, features, inner, outer }: HeadContent): void {
     const holds = Number.isFinite(Math.fround(mean)) && Number.isFinite(Math.fround(std)) && std >= 2 ** -126
     if (!holds) throw corrupt('a finite mean and a positive deviation', `feature ${name}`, `${mean}, ${std}`)
   }
+  if (position) checkPosition(position, features)
   for (const [what, layer] of Object.entries({ inner, outer })) {
     if (layer === null) continue
     limited(`the outputs of the ${what} layer`, layer.bias.length)
@@ -136,4 +148,20 @@ function check({ width, features, inner, outer }: HeadContent): void {
     }
     inputs = layer.bias.length
   }
+}
+
+/** As the addon will: numbers are compared as the 32-bit floats that are written. */
+function checkPosition({ logTokens, scale, bias }: PositionLine, features: readonly HeadFeature[]): void {
+  const corrupt = (what: string, received: unknown) =>
+    expected('HEAD_CORRUPT', what, 'the positions of a head', received)
+  const [knots, scales, biases] = [logTokens.map(Math.fround), scale.map(Math.fround), bias.map(Math.fround)]
+  if (knots.length === 0 || scales.length !== knots.length || biases.length !== knots.length)
+    throw corrupt('a scale and a bias each', `${knots.length}, ${scales.length} and ${biases.length}`)
+  if (!knots.every((at, i) => Number.isFinite(at) && (i === 0 || at > (knots[i - 1] as number))))
+    throw corrupt('finite and ascending numbers', logTokens.join(', '))
+  if (!scales.every((value) => Number.isFinite(value) && value >= 2 ** -126))
+    throw corrupt('finite and positive scales', scale.join(', '))
+  if (!biases.every(Number.isFinite)) throw corrupt('finite biases', bias.join(', '))
+  if (!features.some(({ name }) => name === 'log_tokens'))
+    throw corrupt('the feature log_tokens', features.map(({ name }) => name).join(', '))
 }

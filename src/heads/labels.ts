@@ -5,17 +5,18 @@ import type { ResultBranch } from '../result.js'
 import type { Candidate, Scoring, SessionScorer } from '../scorer.js'
 import { isRight } from '../verifier.js'
 import type { Labeller } from './collect.js'
+import type { Trace } from './traces.js'
 
-/**
- * 1 where the finished answer is right, 0 where it is not: as the sample says, otherwise by the verifier. Throws
- * PROBLEMS_INVALID for a prompt without an answer to verify by.
- */
-export const verified: Labeller = async (branches, { answer, samples }) =>
-  branches.map(({ id, text }) => {
-    const right = samples?.[id]?.right
-    if (right !== null && right !== undefined) return Number(right)
-    if (answer === null) throw expected('PROBLEMS_INVALID', 'an answer', 'every prompt to verify by', null)
-    return Number(isRight(text, answer))
+/** Whether each finished answer is right, as its sample says, otherwise by the verifier; null without either. */
+export function rightOf(branches: readonly ResultBranch[], { answer, samples }: Trace): (boolean | null)[] {
+  return branches.map(({ id, text }) => samples?.[id]?.right ?? (answer === null ? null : isRight(text, answer)))
+}
+
+/** 1 where the finished answer is right, 0 where it is not. Throws PROBLEMS_INVALID where that cannot be told. */
+export const verified: Labeller = async (branches, trace) =>
+  rightOf(branches, trace).map((right) => {
+    if (right === null) throw expected('PROBLEMS_INVALID', 'an answer', 'every prompt to verify by', null)
+    return Number(right)
   })
 
 /** The reward that stands beside each sample. Throws PROBLEMS_INVALID where one has none. */

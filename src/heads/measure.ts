@@ -1,5 +1,6 @@
-import { auroc, kendall, pearson, within } from '../ranking.js'
+import { auroc, kendall, within } from '../ranking.js'
 import { bootstrap, type Interval, resamples } from '../statistics.js'
+import { pooledOf } from './pooled.js'
 
 /** One candidate at the end of a quarter of its answer, as scores see it. */
 export interface Judged {
@@ -12,17 +13,20 @@ export interface Judged {
 export interface Ranking {
   /** AUROC for labels of 0 and 1, otherwise Kendall's tau-b; the mean over prompts with something to rank. */
   readonly within: Interval
-  /** AUROC for labels of 0 and 1, otherwise Pearson's correlation; over all prompts together. */
-  readonly pooled: number | null
+  /** AUROC for labels of 0 and 1, otherwise Pearson's correlation; over all prompts together, prompts resampled. */
+  readonly pooled: Interval
 }
 
 const rounds = 500
 
-/** Throws nothing: where there is nothing to rank, the interval is of NaN. */
+/** Where there is nothing to rank, the interval is of NaN. */
 export function rankingOf(rows: readonly Judged[], binary: boolean, seed: number): Ranking {
   const values = withinPrompts(rows, binary)
   const drawn = resamples(values.length, seed, rounds)
-  return { within: bootstrap(values.length, drawn, (items) => meanAt(values, items)), pooled: pooledOf(rows, binary) }
+  return {
+    within: bootstrap(values.length, drawn, (items) => meanAt(values, items)),
+    pooled: pooledOf(rows, binary, seed)
+  }
 }
 
 /** By how much one score ranks better than another within prompts, paired. */
@@ -55,30 +59,12 @@ function withinPrompts(rows: readonly Judged[], binary: boolean): number[] {
   })
 }
 
-function pooledOf(rows: readonly Judged[], binary: boolean): number | null {
-  const [scores, labels] = [rows.map(({ score }) => score), rows.map(({ label }) => label)]
-  return binary
-    ? auroc(
-        scores,
-        labels.map((label) => label > 0.5)
-      )
-    : pearson(scores, labels)
+/** The mean of a number a prompt, with its interval over prompts. */
+export function meanOf(values: readonly number[], seed: number): Interval {
+  return bootstrap(values.length, resamples(values.length, seed, rounds), (items) => meanAt(values, items))
 }
 
 function meanAt(values: readonly number[], items: Int32Array): number {
   const chosen = Array.from(items, (item) => [values[item] as number])
   return within(chosen, ([value]) => value ?? null) ?? Number.NaN
-}
-
-/** Of predicted probabilities in ten bins: the mean of |predicted - observed|, weighted by the bins (ECE). */
-export function calibrationError(rows: readonly Judged[]): number {
-  const bins = Array.from({ length: 10 }, () => ({ count: 0, predicted: 0, observed: 0 }))
-  for (const { score, label } of rows) {
-    const chance = 1 / (1 + Math.exp(-score))
-    const bin = bins[Math.min(9, Math.floor(chance * 10))] as (typeof bins)[number]
-    bin.count++
-    bin.predicted += chance
-    bin.observed += label
-  }
-  return bins.reduce((sum, bin) => sum + Math.abs(bin.predicted - bin.observed), 0) / Math.max(1, rows.length)
 }

@@ -1,6 +1,10 @@
 import type { Interval } from '../statistics.js'
-import { calibrationError, differenceOf, type Judged, type Ranking, rankingOf } from './measure.js'
+import { differenceOf, type Judged, type Ranking, rankingOf } from './measure.js'
 import { type HeadNet, logitOf } from './net.js'
+import { lengthCorrelation } from './pooled.js'
+import { type PositionLine, scoreAt } from './position.js'
+import { calibrationError, type ReliabilityBin, reliabilityOf } from './reliability.js'
+import { type Survival, survivalOf } from './survival.js'
 import type { HeadTable } from './table.js'
 import { columnsOf, type HeadPart } from './train.js'
 
@@ -10,17 +14,45 @@ export interface Quarters {
   readonly quarters: readonly Ranking[]
 }
 
+/** Correlations within prompts with log(1 + tokens written), at the ends of the quarters. */
+export interface LengthReport {
+  /** Of the head's score, as the file gives it. */
+  readonly score: readonly Interval[]
+  /** Of its logit, before the line by position. */
+  readonly logit: readonly Interval[]
+  readonly label: readonly Interval[]
+}
+
+/** Predicted against observed at the end of a quarter. */
+export interface Calibration {
+  /** Expected calibration error of the score, and of the logit before the line by position. */
+  readonly error: number
+  readonly before: number
+  readonly bins: readonly ReliabilityBin[]
+}
+
 export interface HeadReport {
   readonly prompts: number
   readonly rows: number
   readonly measure: { readonly within: string; readonly pooled: string }
   readonly scores: readonly Quarters[]
-  /** By how much the head ranks better, within prompts, than one that sees the confidence features alone. */
+  /** By how much the head's logit ranks better, within prompts, than a head's that sees the confidence features alone. */
   readonly stateGain: readonly Interval[]
   /** Quarters (1-4) at whose ends the interval of that lies above 0. */
   readonly stateHelpsAt: readonly number[]
-  /** Expected calibration error at the ends of the quarters; null for labels that are no probabilities. */
-  readonly calibration: readonly number[] | null
+  readonly length: LengthReport
+  /** One a quarter; null for labels that are no probabilities. */
+  readonly calibration: readonly Calibration[] | null
+  /** Of labels that are somebody's scores: how much of them the head keeps; null for right and wrong. */
+  readonly survival: Survival | null
+}
+
+export interface ReportSettings {
+  readonly stateColumns: number
+  readonly binary: boolean
+  readonly seed: number
+  /** Of the head; null where its score is its logit. */
+  readonly position: PositionLine | null
 }
 
 /** Measures heads and single features on prompts that no head has seen. */
@@ -30,49 +62,78 @@ export function reportOf(
   featureNames: readonly string[],
   test: ReadonlySet<number>,
   validation: ReadonlySet<number>,
-  settings: { readonly stateColumns: number; readonly binary: boolean; readonly seed: number }
+  settings: ReportSettings
 ): HeadReport {
-  const { stateColumns, binary, seed } = settings
-  const rowsOf = (prompts: ReadonlySet<number>, quarter: number) =>
-    table.prompts.flatMap((prompt, row) => (prompts.has(prompt) && table.quarters[row] === quarter ? [row] : []))
-  const judged = (rows: readonly number[], score: (input: Float32Array) => number): Judged[] =>
-    rows.map((row) => ({
-      prompt: table.prompts[row] as number,
-      label: table.labels[row] as number,
-      score: score(table.input(row))
-    }))
-  const ofHead = (part: HeadPart) => (input: Float32Array) =>
-    logitOf(heads[part], input.subarray(...columnsOf(part, stateColumns, table.columns)))
+  const { stateColumns, binary, seed, position } = settings
   const quarters = [1, 2, 3, 4]
-  const measured = (score: (input: Float32Array) => number) =>
-    quarters.map((quarter) => rankingOf(judged(rowsOf(test, quarter), score), binary, seed))
+  const tested = quarters.map((quarter) => table.rowsOf(test, quarter))
+  const judged = (rows: readonly number[], score: (row: number) => number): Judged[] =>
+    rows.map((row) => ({ prompt: table.prompts[row] as number, label: table.labels[row] as number, score: score(row) }))
+  const measured = (score: (row: number) => number) =>
+    tested.map((rows) => rankingOf(judged(rows, score), binary, seed))
 
-  const parts: readonly [HeadPart, string][] = [
-    ['both', 'head'],
-    ['features', 'head on the features alone'],
-    ['state', 'head on the state alone']
-  ]
-  const features = featureNames.map((name, i): Quarters => {
-    const value = (input: Float32Array) => input[stateColumns + i] as number
+  const ofHead = (part: HeadPart) => {
+    const known = new Map<number, number>()
+    return (row: number) => {
+      const input = table.input(row).subarray(...columnsOf(part, stateColumns, table.columns))
+      const logit = known.get(row) ?? logitOf(heads[part], input)
+      known.set(row, logit)
+      return logit
+    }
+  }
+  const logits = { both: ofHead('both'), features: ofHead('features'), state: ofHead('state') }
+  const feature = (name: string) => (row: number) =>
+    table.input(row)[stateColumns + featureNames.indexOf(name)] as number
+  const logTokens = feature('log_tokens')
+  const score = (row: number) => scoreAt(position, { logit: logits.both(row), logTokens: logTokens(row) })
+
+  const features = featureNames.map((name): Quarters => {
+    const value = feature(name)
     // The direction in which a feature points is chosen where the heads were stopped, not where they are measured.
-    const chance = rankingOf(judged(rowsOf(validation, 4), value), binary, seed).within.mean
-    const points = chance >= (binary ? 0.5 : 0)
+    const chance = rankingOf(judged(table.rowsOf(validation, 4), value), binary, seed).within.mean
+    // With nothing to rank there (NaN) it stays as it is.
+    const points = !(chance < (binary ? 0.5 : 0))
     return {
       score: points ? name : `${name} (negated)`,
-      quarters: measured((input) => (points ? 1 : -1) * value(input))
+      quarters: measured((row) => (points ? 1 : -1) * value(row))
     }
   })
-  const stateGain = quarters.map((quarter) => {
-    const rows = rowsOf(test, quarter)
-    return differenceOf(judged(rows, ofHead('both')), judged(rows, ofHead('features')), binary, seed)
-  })
+  const stateGain = tested.map((rows) =>
+    differenceOf(judged(rows, logits.both), judged(rows, logits.features), binary, seed)
+  )
+  const withLength = (value: (row: number) => number) =>
+    tested.map((rows) => {
+      const looks = rows.map((row) => ({
+        prompt: table.prompts[row] as number,
+        value: value(row),
+        logTokens: logTokens(row)
+      }))
+      return lengthCorrelation(looks, seed)
+    })
+  const calibration = (rows: readonly number[]): Calibration => {
+    const bins = reliabilityOf(judged(rows, score))
+    return { error: calibrationError(bins), before: calibrationError(reliabilityOf(judged(rows, logits.both))), bins }
+  }
+  const taught = (rows: readonly number[]) =>
+    judged(rows, score).map((one, i) => ({ ...one, right: table.rights[rows[i] as number] ?? null }))
   return {
     prompts: test.size,
-    rows: quarters.reduce((sum, quarter) => sum + rowsOf(test, quarter).length, 0),
+    rows: tested.reduce((sum, rows) => sum + rows.length, 0),
     measure: binary ? { within: 'AUROC', pooled: 'AUROC' } : { within: "Kendall's tau-b", pooled: "Pearson's r" },
-    scores: [...parts.map(([part, score]) => ({ score, quarters: measured(ofHead(part)) })), ...features],
+    scores: [
+      { score: 'head', quarters: measured(score) },
+      { score: 'head on the features alone', quarters: measured(logits.features) },
+      { score: 'head on the state alone', quarters: measured(logits.state) },
+      ...features
+    ],
     stateGain,
     stateHelpsAt: quarters.filter((_, i) => (stateGain[i] as Interval).low > 0),
-    calibration: binary ? quarters.map((q) => calibrationError(judged(rowsOf(test, q), ofHead('both')))) : null
+    length: {
+      score: withLength(score),
+      logit: withLength(logits.both),
+      label: withLength((row) => table.labels[row] as number)
+    },
+    calibration: binary ? tested.map(calibration) : null,
+    survival: binary ? null : survivalOf(tested.map(taught), seed)
   }
 }

@@ -15,6 +15,7 @@ export interface TrainOptions {
   readonly epochs: number
   /** Weight of ranking within prompts beside the label itself. */
   readonly ranking: number
+  /** Share of state columns left out in a step; the others count the more (native/engine/head_fit.h). */
   readonly dropout: number
   readonly decay: number
   readonly threads: number
@@ -65,8 +66,8 @@ export async function fitPart(
   const states = part === 'features' ? 0 : stateColumns
   signal?.throwIfAborted()
   const job = binding.fitHead(
-    table.part((prompt) => train.has(prompt), from, to),
-    table.part((prompt) => validation.has(prompt), from, to),
+    table.part(train, from),
+    table.part(validation, from),
     {
       columns: to - from,
       stateColumns: states,

@@ -7,7 +7,12 @@ export interface SpecRejectOptions {
   readonly alpha?: number | undefined
   /** Default `doubling(32)`. */
   readonly checkpoints?: Checkpoints | undefined
-  /** Decide exactly as the paper's reference implementation does. Default false. */
+  /**
+   * Near ties are not decided: a branch whose score is less than this below the best live one is never rejected, however
+   * large the share. In units of the score (logits, for a reward head), at least 0. Default 0: the share alone decides.
+   */
+  readonly margin?: number | undefined
+  /** Decide exactly as the paper's reference implementation does, which knows no margin. Default false. */
   readonly paper?: boolean | undefined
 }
 
@@ -17,11 +22,22 @@ export interface SpecRejectOptions {
  * Two things differ from the reference implementation, both in favour of the answer. Finished branches cost nothing,
  * so they are kept and take no place in the ranking; and the last live branch is never killed. `paper: true` gives
  * the reference's rule instead.
+ *
+ * With a margin rejection waits until the scores differ: while the scorer cannot tell the branches apart all are within it
+ * and nobody dies; once it can, up to alpha of them go at every checkpoint. Throws OPTION_INVALID.
  */
 export function specReject(options: SpecRejectOptions = {}): Policy {
   const { alpha, checkpoints } = schedule(options)
-  if (options.paper === true) return paperRule(alpha, checkpoints)
-  return { name: 'spec-reject', checkpoints, decide: (view) => rejectLowest(view, alpha) }
+  const margin = options.margin ?? 0
+  if (typeof margin !== 'number' || !(margin >= 0 && margin < Number.POSITIVE_INFINITY)) {
+    throw expected('OPTION_INVALID', 'a number from 0', 'margin', margin)
+  }
+  if (options.paper === true) {
+    if (margin !== 0) throw expected('OPTION_INVALID', 'no margin', "the paper's rule", margin)
+    return paperRule(alpha, checkpoints)
+  }
+  const policy = { name: 'spec-reject', checkpoints, decide: (view: View) => rejectLowest(view, alpha, margin) }
+  return margin === 0 ? { ...policy, keeps: (live) => survivors(live, alpha) } : policy
 }
 
 /** Alpha and checkpoints as every policy of this family takes them. */
@@ -38,10 +54,14 @@ export function survivors(live: number, alpha: number): number {
   return Math.min(live, Math.max(1, roundHalfEven((1 - alpha) * live)))
 }
 
-function rejectLowest(view: View, alpha: number): Decision {
+function rejectLowest(view: View, alpha: number, margin: number): Decision {
   const live = view.branches.filter((branch) => branch.state === 'live')
   const ranked = ranking(live)
-  return { kill: ranked.slice(survivors(live.length, alpha)).map((branch) => branch.id), why: 'rejected' }
+  const best = ranked[0] === undefined ? 0 : scoreOf(ranked[0])
+  // Infinite scores have no differences: equal ones are as near as can be.
+  const near = ranked.filter((branch) => scoreOf(branch) === best || best - scoreOf(branch) < margin).length
+  const kept = Math.max(survivors(live.length, alpha), margin === 0 ? 0 : near)
+  return { kill: ranked.slice(kept).map((branch) => branch.id), why: 'rejected' }
 }
 
 /** Highest score first. Equal scores keep the order they come in: the lower id first, unless told otherwise. */
@@ -87,6 +107,7 @@ function paperRule(alpha: number, checkpoints: Checkpoints): Policy {
   return {
     name: 'spec-reject-paper',
     checkpoints,
+    keeps: (live) => roundHalfEven((1 - alpha) * live),
     decide(view) {
       const before = (view.memory as PaperMemory | undefined) ?? {
         kept: view.branches.map((branch) => branch.id),

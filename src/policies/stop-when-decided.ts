@@ -26,9 +26,12 @@ export function stopWhenDecided({ policy, shape, ceiling }: StopOptions): Policy
   if (typeof ceiling !== 'number' || Number.isNaN(ceiling)) {
     throw expected('OPTION_INVALID', 'a number', 'ceiling of stopWhenDecided', ceiling)
   }
+  const { keeps } = policy
   return {
     name: `${policy.name}+stop(${shape.name})`,
     checkpoints: policy.checkpoints,
+    // A bound: beyond it the stop may kill the rest.
+    ...(keeps !== undefined && { keeps: (live: number) => keeps.call(policy, live) }),
     decide(view) {
       const decision = policy.decide(view)
       const killed = new Set(decision.kill)

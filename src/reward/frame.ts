@@ -11,6 +11,8 @@ export interface Frame {
   /** The template drops white space at the answer's start; its end. */
   readonly trimsStart: boolean
   readonly trimsEnd: boolean
+  /** Spaces before the answer that belong to its first token, not to the prefix. Default none. */
+  readonly lead?: string | undefined
 }
 
 /** Special texts a template may ask for. */

@@ -18,9 +18,11 @@ export interface Reading {
   readonly steps: readonly number[]
 }
 
-/** The tokens before every transcript and after it. */
+/** The tokens that stand around every answer. */
 export interface Surroundings {
   readonly prefix: Int32Array
+  /** How many of the prefix's last tokens transcripts begin with: an answer may be cut together with them. */
+  readonly seam: number
   readonly suffix: Int32Array
   /** Read everything again at each checkpoint, as the paper's reference does: for measuring what that costs. */
   readonly reencode: boolean
@@ -30,6 +32,7 @@ export interface Surroundings {
 export class Mirror {
   readonly #native: NativeMirror
   readonly #head: NativeHead
+  /** Before every transcript. */
   readonly #prefix: Int32Array
   readonly #suffix: Int32Array
   readonly #reencode: boolean
@@ -39,10 +42,12 @@ export class Mirror {
   private constructor(native: NativeMirror, head: NativeHead, text: Surroundings, count: number) {
     this.#native = native
     this.#head = head
-    this.#prefix = text.prefix
+    const start = text.prefix.length - text.seam
+    this.#prefix = text.prefix.subarray(0, start)
     this.#suffix = text.suffix
     this.#reencode = text.reencode
-    this.#held = new Map(Array.from({ length: count }, (_, id) => [id, { tokens: new Int32Array(0), marks: [] }]))
+    const tokens = text.prefix.subarray(start)
+    this.#held = new Map(Array.from({ length: count }, (_, id) => [id, { tokens, marks: [] }]))
     this.#decoded = text.prefix.length
   }
 

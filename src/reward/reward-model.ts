@@ -1,12 +1,13 @@
 import { z } from 'zod'
-import { abortable } from '../abort.js'
 import { loadBinding, type NativeBinding } from '../binding.js'
 import { WinnowError } from '../errors.js'
 import { openHead, openModel } from '../model.js'
 import { type OpenOptions, parse, type ResolvedOpenOptions, resolveOpen } from '../options.js'
 import type { RaceFacts, ScoringSession, SessionScorer } from '../scorer.js'
-import { type Backbone, type Mirrors, RewardSession, type Room } from './session.js'
+import { Cells } from './cells.js'
+import { type Backbone, type Mirrors, RewardSession } from './session.js'
 import type { StepAggregate } from './step-score.js'
+import { Turns } from './turns.js'
 import { vocabularyOf } from './vocabulary.js'
 
 /** How a process reward model is read. */
@@ -24,7 +25,11 @@ export interface RewardModelOptions extends Omit<OpenOptions, 'head'> {
   readonly model: string
   /** Path of its head, as `winnow head extract` writes it. */
   readonly head: string
-  /** A chat template (Jinja) in place of the one in the GGUF; null for none. */
+  /**
+   * A chat template (Jinja) in place of the one in the GGUF; null for none. Transformers reads a
+   * *ForSequenceClassification before padding: where its `pad_token_id` is the token its template ends in, give one
+   * that ends before it.
+   */
   readonly template?: string | null | undefined
   /** Of a process reward model. */
   readonly steps?: StepOptions | undefined
@@ -73,25 +78,48 @@ const schema = z.object({
   reencode: z.custom<boolean>((value) => typeof value === 'boolean', { error: 'true or false' }).default(false)
 })
 
+/** How the model of these options reads, and how it is opened. Throws OPTION_INVALID, OPTION_UNKNOWN. */
+export function resolveReward({ model, head, template, steps, reencode, ...rest }: RewardModelOptions) {
+  return {
+    reading: parse(schema, { model, head, template, steps, reencode }, 'rewardModel'),
+    opening: resolveOpen(rest)
+  }
+}
+
+/** What of a reward model is in memory. */
+export interface Present {
+  /** Of its backbone. */
+  readonly path: string
+  /** Streams and tokens of its cells at hand; null without any. */
+  readonly cells: { readonly streams: number; readonly cells: number } | null
+}
+
 export class RewardModel implements SessionScorer {
   readonly name: string
   readonly needs = [] as const
+  readonly ownsModel = true
   readonly #options: z.output<typeof schema>
   readonly #open: ResolvedOpenOptions
   readonly #bindingFor: (gpu: ResolvedOpenOptions['gpu']) => NativeBinding
   #loaded: Promise<Loaded> | null = null
-  #mirror: (Room & { readonly streams: number }) | null = null
-  /** Resolves when the last session in the queue has ended. */
-  #tail: Promise<void> = Promise.resolve()
+  #isLoaded = false
+  readonly #cells: Cells
+  readonly #turns = new Turns()
   #closing: Promise<void> | null = null
 
   constructor(options: RewardModelOptions, bindingFor: (gpu: ResolvedOpenOptions['gpu']) => NativeBinding) {
-    const { model, head, template, steps, reencode, ...rest } = options
-    this.#options = parse(schema, { model, head, template, steps, reencode }, 'rewardModel')
-    this.#open = resolveOpen(rest)
+    const { reading, opening } = resolveReward(options)
+    this.#options = reading
+    this.#open = opening
     // Rows of a bench are told apart by it.
     this.name = this.#options.reencode ? 'reward-model-reencode' : 'reward-model'
     this.#bindingFor = bindingFor
+    this.#cells = new Cells(this.#open, () => this.#mustBeOpen())
+  }
+
+  /** For plans; null while nothing is loaded. */
+  get present(): Present | null {
+    return this.#isLoaded ? { path: this.#options.model, cells: this.#cells.held } : null
   }
 
   /** Loads backbone and head now instead of with the first race. */
@@ -101,12 +129,13 @@ export class RewardModel implements SessionScorer {
 
   async begin(race: RaceFacts): Promise<ScoringSession> {
     const loaded = await this.#load()
-    const done = await this.#turn(race.signal)
+    const done = await this.#turns.take(race.signal)
     const mirrors: Mirrors = {
-      acquire: (streams, cells) => this.#acquire(loaded, streams, cells),
+      acquire: (streams, cells) =>
+        this.#cells.acquire(loaded.binding, loaded.model, streams, cells, loaded.model.facts.contextTrain),
       release: async (broken) => {
         try {
-          if (broken) await this.#dropMirror()
+          if (broken) await this.#cells.drop()
         } finally {
           done()
         }
@@ -127,7 +156,8 @@ export class RewardModel implements SessionScorer {
   }
 
   async #close(): Promise<void> {
-    await this.#dropMirror()
+    this.#isLoaded = false
+    await this.#cells.drop()
     const loaded = await this.#loaded?.catch(() => null)
     loaded?.head.close()
     loaded?.model.close()
@@ -166,55 +196,11 @@ export class RewardModel implements SessionScorer {
       }
       const template = this.#options.template === undefined ? model.facts.chatTemplate : this.#options.template
       const { reencode } = this.#options
+      this.#isLoaded = true
       return { binding, model, head, vocabulary, template, reencode }
     } catch (error) {
       model.close()
       throw error
     }
-  }
-
-  async #turn(signal: AbortSignal): Promise<() => void> {
-    const previous = this.#tail
-    let done = () => {}
-    const own = new Promise<void>((resolve) => {
-      done = resolve
-    })
-    this.#tail = previous.then(() => own)
-    try {
-      await abortable(previous, signal)
-    } catch (error) {
-      done()
-      throw error
-    }
-    return done
-  }
-
-  /** A mirror with room enough; the one at hand where it has it. */
-  async #acquire({ binding, model }: Loaded, streams: number, cells: number): Promise<Room> {
-    this.#mustBeOpen()
-    const limit = model.facts.contextTrain
-    const wanted = Math.min(cells, limit)
-    const held = this.#mirror
-    if (held !== null && held.streams >= streams && held.cells >= wanted) return held
-    await this.#dropMirror()
-    const { threads, batch, kvType, flashAttention } = this.#open
-    const params = { streams, cellsPerStream: wanted, threads, batch, kvType, flashAttention }
-    const native = await binding.createMirror(model, params).catch((error: unknown) => {
-      throw WinnowError.from(error)
-    })
-    if (this.#closing !== null) {
-      // Closed meanwhile: nobody would free it.
-      await native.close()
-      this.#mustBeOpen()
-    }
-    const room = { native, streams, cells: Math.min(native.occupancy().cellsPerStream, limit) }
-    this.#mirror = room
-    return room
-  }
-
-  async #dropMirror(): Promise<void> {
-    const held = this.#mirror
-    this.#mirror = null
-    await held?.native.close()
   }
 }

@@ -1,10 +1,11 @@
 import { continued } from '../answers.js'
 import type { NativeHead, NativeMirror, NativeModel } from '../binding.js'
-import { WinnowError } from '../errors.js'
+import { describe, expected, WinnowError } from '../errors.js'
 import { oneBos, tokenizeTurns } from '../prompt.js'
 import type { Candidate, RaceFacts, Scoring, ScoringSession } from '../scorer.js'
 import { type Frame, frameOf } from './frame.js'
 import { Mirror, type Surroundings } from './mirror.js'
+import { noSeam, seamAt } from './seam.js'
 import { type StepAggregate, stepScore } from './step-score.js'
 import { retokenised, sameTokens, stepwise, type Transcriber, type Transcript } from './transcript.js'
 import { vocabularyOf } from './vocabulary.js'
@@ -16,7 +17,17 @@ export interface Backbone {
   readonly vocabulary: string
   readonly template: string | null
   readonly reencode: boolean
+  /** In place of a chat template: where an answer stands for these turns. */
+  readonly frameOf?: ((turns: RaceFacts['turns']) => Frame) | undefined
+  /** The most tokens it reads at once; of a longer answer the beginning is left out. Default: that is an error. */
+  readonly longest?: number | undefined
 }
+
+/** What of a backbone the tokens around an answer depend on; no weights. */
+export type Reading = Omit<Backbone, 'head'>
+
+/** What of a race they depend on. */
+export type Read = Pick<RaceFacts, 'turns' | 'model' | 'maxTokens'>
 
 /** Native cells, and how many tokens a branch may have there. */
 export interface Room {
@@ -84,11 +95,9 @@ export class RewardSession implements ScoringSession {
   }
 
   static async begin(backbone: Backbone, steps: Steps | null, race: RaceFacts, mirrors: Mirrors) {
-    const reader = await readerOf(backbone, steps, race)
-    const { transcriber, text } = reader
-    const answer = Math.ceil(race.maxTokens * (transcriber.needsText ? expansion : 1))
-    const room = await mirrors.acquire(race.n, text.prefix.length + answer + text.suffix.length)
-    const mirror = await Mirror.of(room.native, backbone.head, text, race.n, race.signal)
+    const { reader, cells } = await layOut(backbone, steps, race)
+    const room = await mirrors.acquire(race.n, cells)
+    const mirror = await Mirror.of(room.native, backbone.head, reader.text, race.n, race.signal)
     return new RewardSession(backbone, steps?.aggregate ?? null, race, mirrors, reader, room, mirror)
   }
 
@@ -123,8 +132,8 @@ export class RewardSession implements ScoringSession {
     // A call that comes after its race was left must not touch the mirror: it may be another race's by now.
     signal.throwIfAborted()
     const transcripts: Transcript[] = []
-    for (const candidate of candidates) transcripts.push(await this.#reader.transcriber.of(candidate))
-    await this.#makeRoom(Math.max(...transcripts.map((transcript) => this.#mirror.cellsFor(transcript))))
+    for (const candidate of candidates) transcripts.push(this.#fitted(await this.#reader.transcriber.of(candidate)))
+    await this.#makeRoom(candidates, transcripts)
     const ids = candidates.map(({ id }) => id)
     const readings = await this.#mirror.read(ids, transcripts, signal)
     await this.#drop(candidates.filter(({ state }) => state !== 'live').map(({ id }) => id))
@@ -134,22 +143,36 @@ export class RewardSession implements ScoringSession {
     })
   }
 
-  /** The same text took more tokens than foreseen: everything is decoded again where there is room for it. */
-  async #makeRoom(cells: number): Promise<void> {
+  #fitted(transcript: Transcript): Transcript {
+    const { longest } = this.#backbone
+    const over = longest === undefined ? 0 : this.#mirror.cellsFor(transcript) - longest
+    if (over <= 0) return transcript
+    return { ...transcript, tokens: transcript.tokens.subarray(over), marks: transcript.marks.subarray(over) }
+  }
+
+  /**
+   * The same text took more tokens than foreseen: everything is decoded again where there is room for it, and for what is
+   * still to come at the rate so far. No more than that: it was not planned for.
+   */
+  async #makeRoom(candidates: readonly Candidate[], transcripts: readonly Transcript[]): Promise<void> {
+    const cells = Math.max(...transcripts.map((transcript) => this.#mirror.cellsFor(transcript)))
     if (cells <= this.#room.cells) return
     const { contextTrain } = this.#backbone.model.facts
-    if (cells > contextTrain) {
-      throw new WinnowError(
-        'CONTEXT_TOO_LONG',
-        `Expected at most ${contextTrain} tokens for the reward model to read but received ${cells}`
-      )
-    }
+    if (cells > contextTrain) throw tooLong(contextTrain, cells)
     const { n, signal } = this.#race
     const { decoded } = this.#mirror
-    this.#room = await this.#mirrors.acquire(n, Math.ceil(cells * expansion))
+    const wanted = Math.max(...candidates.map((one, i) => this.#foreseen(one, transcripts[i] as Transcript)))
+    this.#room = await this.#mirrors.acquire(n, Math.min(wanted, Math.ceil(cells * expansion)))
     this.#mirror = await Mirror.of(this.#room.native, this.#backbone.head, this.#reader.text, n, signal)
     this.#spent += decoded
     await this.#mirror.drop([...this.#gone])
+  }
+
+  /** Cells that a transcript comes to if the rest of its answer takes as many tokens for each of the generator's. */
+  #foreseen({ state, tokens }: Candidate, transcript: Transcript): number {
+    const rest = state === 'live' ? Math.max(0, this.#race.maxTokens - tokens.length) : 0
+    const rate = transcript.tokens.length / Math.max(1, tokens.length)
+    return this.#mirror.cellsFor(transcript) + Math.ceil(rest * rate)
   }
 
   async #drop(ids: readonly number[]): Promise<void> {
@@ -158,29 +181,60 @@ export class RewardSession implements ScoringSession {
   }
 }
 
-async function readerOf(backbone: Backbone, steps: Steps | null, race: RaceFacts): Promise<Reader> {
+function tooLong(most: number, received: number): WinnowError {
+  const message = `Expected at most ${most} tokens for the reward model to read but received ${received}`
+  return new WinnowError('CONTEXT_TOO_LONG', message)
+}
+
+/** How answers are read, and the tokens that each is given room for to begin with: known before anything is allocated. */
+export async function layOut(
+  reading: Reading,
+  steps: Steps | null,
+  race: Read
+): Promise<{ readonly reader: Reader; readonly cells: number }> {
+  const reader = await readerOf(reading, steps, race)
+  const { transcriber, text } = reader
+  const { contextTrain } = reading.model.facts
+  const shortest = text.prefix.length + Math.max(text.suffix.length, 1)
+  const { longest = contextTrain } = reading
+  if (shortest > longest) throw tooLong(longest, shortest)
+  const answer = Math.ceil(race.maxTokens * (transcriber.needsText ? expansion : 1))
+  return { reader, cells: text.prefix.length + answer + text.suffix.length }
+}
+
+async function readerOf(backbone: Reading, steps: Steps | null, race: Read): Promise<Reader> {
   const { model, template } = backbone
   const { bos, eos } = model.facts
   const specials = { bos: bos < 0 ? '' : model.tokenText(bos), eos: eos < 0 ? '' : model.tokenText(eos) }
-  const frame = frameOf(template, race.turns, specials)
-  const prefixOf = (turns: RaceFacts['turns']) => frameOf(template, turns, specials).prefix
-  const written = template
-    ? await tokenizeTurns(model, race.turns, frame.prefix, prefixOf)
-    : await model.tokenize(frame.prefix, true, true)
+  const framed = backbone.frameOf ?? ((turns: RaceFacts['turns']) => frameOf(template, turns, specials))
+  const frame = framed(race.turns)
+  const prefixOf = (turns: RaceFacts['turns']) => framed(turns).prefix
+  const written =
+    template || backbone.frameOf
+      ? await tokenizeTurns(model, race.turns, frame.prefix, prefixOf)
+      : await model.tokenize(frame.prefix, true, true)
   const prefix = oneBos(model, written)
-  const suffix = await continued(model, steps === null ? frame.suffix : steps.marker, true)
-  const transcriber = await transcriberOf(backbone, steps, race, frame, suffix)
-  return { transcriber, text: { prefix, suffix, reencode: backbone.reencode } }
-}
-
-async function transcriberOf(
-  { model, vocabulary }: Backbone,
-  steps: Steps | null,
-  race: RaceFacts,
-  frame: Frame,
-  marker: Int32Array
-): Promise<Transcriber> {
-  if (steps !== null) return stepwise(model, frame, steps.delimiter, marker)
-  const same = !frame.trimsStart && !frame.trimsEnd && (await vocabularyOf(race.model.path)) === vocabulary
-  return same ? sameTokens : retokenised(model, frame)
+  if (prefix.length === 0)
+    throw expected('TEMPLATE_FAILED', 'text before the answer', 'a rendered reward template', undefined)
+  const closing = await continued(model, steps === null ? frame.suffix : steps.marker, true)
+  // A mistyped one would be read letter by letter, at a place the model was never trained for.
+  if (steps !== null && closing.length !== 1) {
+    const received = `${describe(steps.marker)}, which makes ${closing.length}`
+    throw new WinnowError('OPTION_INVALID', `Expected the text of one token for steps.marker but received ${received}`)
+  }
+  const text = { prefix, seam: 0, suffix: closing, reencode: backbone.reencode }
+  const asWritten = !frame.trimsStart && !frame.trimsEnd && !frame.lead
+  if (steps === null && asWritten && (await vocabularyOf(race.model.path)) === backbone.vocabulary) {
+    return { transcriber: sameTokens, text }
+  }
+  const before = backbone.frameOf ? noSeam : await seamAt(model, prefix, 'end')
+  if (steps !== null) {
+    return {
+      transcriber: stepwise(model, frame, steps.delimiter, closing, before),
+      text: { ...text, seam: before.length }
+    }
+  }
+  const after = backbone.frameOf ? noSeam : await seamAt(model, closing, 'start')
+  const suffix = closing.subarray(after.length)
+  return { transcriber: retokenised(model, frame, before, after), text: { ...text, seam: before.length, suffix } }
 }

@@ -2,6 +2,7 @@ import { continued } from '../answers.js'
 import type { NativeModel } from '../binding.js'
 import type { Candidate } from '../scorer.js'
 import type { Frame } from './frame.js'
+import type { Seam } from './seam.js'
 
 /** An answer as a reward model reads it. */
 export interface Transcript {
@@ -26,12 +27,16 @@ export const sameTokens: Transcriber = {
   of: async ({ tokens }) => ({ tokens, marks: none, open: true })
 }
 
-/** The vocabularies differ, or the template trims: the text is cut into the reward model's own tokens. */
-export function retokenised(model: NativeModel, frame: Frame): Transcriber {
+/**
+ * The vocabularies differ, or the template trims: the text is cut into the reward model's own tokens, together with the
+ * seams before and after it, as whoever tokenised the whole text at once would have cut it.
+ */
+export function retokenised(model: NativeModel, frame: Frame, before: Seam, after: Seam): Transcriber {
   return {
     needsText: true,
     async of(candidate) {
-      const tokens = await continued(model, written(candidate, frame), false)
+      const answer = (frame.lead ?? '') + written(candidate, frame)
+      const tokens = await continued(model, before.text + answer + after.text, false)
       return { tokens, marks: none, open: true }
     }
   }
@@ -39,9 +44,15 @@ export function retokenised(model: NativeModel, frame: Frame): Transcriber {
 
 /**
  * For process reward models: after each step that has ended comes the marker, and a score is read there. What follows
- * the last delimiter is a step that still grows.
+ * the last delimiter is a step that still grows. The first step is cut together with the seam before it.
  */
-export function stepwise(model: NativeModel, frame: Frame, delimiter: string, marker: Int32Array): Transcriber {
+export function stepwise(
+  model: NativeModel,
+  frame: Frame,
+  delimiter: string,
+  marker: Int32Array,
+  before: Seam
+): Transcriber {
   return {
     needsText: true,
     async of(candidate) {
@@ -54,14 +65,17 @@ export function stepwise(model: NativeModel, frame: Frame, delimiter: string, ma
           marks.push(isMarker && i === part.length - 1 ? 1 : 0)
         }
       }
+      let [seam, ended] = [before.text, false]
       for (const step of steps) {
         if (step.trim() === '') continue
-        add(await continued(model, step, false), false)
+        add(await continued(model, seam + step, false), false)
         add(marker, true)
+        ;[seam, ended] = ['', true]
       }
       const growing = rest.trim() !== ''
-      if (growing) add(await continued(model, rest, false), false)
-      return { tokens: Int32Array.from(tokens), marks: Uint8Array.from(marks), open: growing || tokens.length === 0 }
+      const open = growing || !ended
+      if (open) add(await continued(model, growing ? seam + rest : seam, false), false)
+      return { tokens: Int32Array.from(tokens), marks: Uint8Array.from(marks), open }
     }
   }
 }

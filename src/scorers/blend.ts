@@ -3,6 +3,7 @@ import { choiceKnob, type Knob, readKnobs } from '../knob.js'
 import {
   beginScoring,
   type Candidate,
+  ownsModel,
   type RaceFacts,
   type Scorer,
   type Scoring,
@@ -50,25 +51,24 @@ export function blend(parts: readonly Part[], options: BlendOptions = {}): Sessi
   const { scale } = readKnobs('blend', { scale: scaleKnob }, options)
   if (!Array.isArray(parts) || parts.length === 0) throw expected('OPTION_INVALID', 'scorers', 'blend', parts)
   const weighed = parts.map((part, i) => weigh(part, i, scale))
-  const twice = weighed.find(
-    ({ scorer }, i) => 'begin' in scorer && weighed.some((other, j) => j < i && other.scorer === scorer)
-  )
-  if (twice !== undefined) throw expected('OPTION_INVALID', 'each scorer once', 'blend', twice.scorer.name)
-  return {
+  const leaves = leavesOf(weighed)
+  const twice = leaves.find((scorer, i) => 'begin' in scorer && leaves.indexOf(scorer) < i)
+  if (twice !== undefined) throw expected('OPTION_INVALID', 'each scorer once', 'blend', twice.name)
+  for (const leaf of leaves) placeOf(leaf)
+  const scorer: SessionScorer = {
     name: `blend(${weighed.map(({ scorer, weight }) => `${weight}*${scorer.name}`).join('+')})`,
     needs: [...new Set(weighed.flatMap(({ scorer }) => scorer.needs))],
+    ...(leaves.some(ownsModel) && { ownsModel: true as const }),
     begin: (race) => beginBlend(weighed, race)
   }
+  partsOf.set(scorer, weighed)
+  return scorer
 }
 
 interface Weighed {
   readonly scorer: Scorer
   readonly weight: number
   readonly scale: Scale
-}
-
-interface Begun extends Weighed {
-  readonly session: ScoringSession
 }
 
 function weigh(part: Part, i: number, fallback: Scale): Weighed {
@@ -81,37 +81,73 @@ function weigh(part: Part, i: number, fallback: Scale): Weighed {
   return { scorer, weight, scale }
 }
 
+/** Parts of every blend there is, so that one inside another gives its scorers to the outer one to begin. */
+const partsOf = new WeakMap<Scorer, readonly Weighed[]>()
+
+/** In the order they were first seen in: races that begin several take them in one order, or each could wait for another. */
+const places = new WeakMap<Scorer, number>()
+let seen = 0
+
+/** The scorers that a scorer is made of: itself, or of a blend its parts' parts. */
+export function partsWithin(scorer: Scorer): readonly Scorer[] {
+  const parts = partsOf.get(scorer)
+  return parts === undefined ? [scorer] : leavesOf(parts)
+}
+
+/** The scorers of blends that are no blends. */
+function leavesOf(parts: readonly Weighed[]): Scorer[] {
+  return parts.flatMap(({ scorer }) => [...partsWithin(scorer)])
+}
+
+function placeOf(scorer: Scorer): number {
+  const place = places.get(scorer) ?? seen++
+  places.set(scorer, place)
+  return place
+}
+
 async function beginBlend(parts: readonly Weighed[], race: RaceFacts): Promise<ScoringSession> {
-  const begun: Begun[] = []
+  const begun = new Map<Scorer, ScoringSession>()
   const end = async () => {
-    for (const { session } of begun) await session.end?.()
+    for (const session of begun.values()) await session.end?.()
   }
   try {
-    for (const part of parts) begun.push({ ...part, session: await beginScoring(part.scorer, race) })
+    const leaves = [...new Set(leavesOf(parts))].sort((a, b) => placeOf(a) - placeOf(b))
+    for (const leaf of leaves) begun.set(leaf, await beginScoring(leaf, race))
   } catch (error) {
     await end()
     throw error
   }
+  const sessions = [...begun.values()]
   return {
-    needs: [...new Set(begun.flatMap(({ session }) => session.needs))],
-    async score(candidates, scoring) {
-      const sums = new Float64Array(candidates.length)
-      // In turn: two parts may want the same pool, which has one job in flight.
-      for (const part of begun) add(sums, await scaledScores(part, candidates, scoring), part.weight)
-      return sums
-    },
+    needs: [...new Set(sessions.flatMap(({ needs }) => needs))],
+    score: (candidates, scoring) => blended(parts, begun, candidates, scoring),
     async kill(ids) {
-      for (const { session } of begun) await session.kill?.(ids)
+      for (const session of sessions) await session.kill?.(ids)
     },
     get processedTokens() {
-      return begun.reduce((sum, { session }) => sum + (session.processedTokens ?? 0), 0)
+      return sessions.reduce((sum, session) => sum + (session.processedTokens ?? 0), 0)
     },
     end
   }
 }
 
-async function scaledScores({ scorer, session, scale }: Begun, candidates: readonly Candidate[], scoring: Scoring) {
-  return scaled(Array.from(await scoresOf(scorer.name, session, candidates, scoring)), scale)
+async function blended(
+  parts: readonly Weighed[],
+  begun: ReadonlyMap<Scorer, ScoringSession>,
+  candidates: readonly Candidate[],
+  scoring: Scoring
+): Promise<Float64Array> {
+  const sums = new Float64Array(candidates.length)
+  // In turn: two parts may want the same pool, which has one job in flight.
+  for (const { scorer, scale, weight } of parts) {
+    const inner = partsOf.get(scorer)
+    const scores =
+      inner === undefined
+        ? await scoresOf(scorer.name, begun.get(scorer) as ScoringSession, candidates, scoring)
+        : await blended(inner, begun, candidates, scoring)
+    add(sums, scaled(Array.from(scores), scale), weight)
+  }
+  return sums
 }
 
 function add(sums: Float64Array, scores: readonly number[], weight: number): void {

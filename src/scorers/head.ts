@@ -3,7 +3,8 @@ import type { Candidate, SessionScorer } from '../scorer.js'
 
 /**
  * The engine's reward head on the generator's own state after the last decoded token, beside the branch's running
- * confidence. One native call a checkpoint; the score is the raw logit.
+ * confidence. One native call a checkpoint; the score is the head's logit, calibrated by position
+ * where its file says so.
  */
 export function rewardHead(): SessionScorer {
   return {

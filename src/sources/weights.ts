@@ -46,7 +46,7 @@ export async function openWeights(source: HeadSource): Promise<Weights> {
   if (places.size === 0) {
     throw new WinnowError(
       'SOURCE_NOT_FOUND',
-      `Expected ${single} or ${index} in ${source.name} but received neither; a model saved as pytorch_model.bin is loaded and saved again with transformers first`
+      `Expected ${single} or ${index} in ${source.name} but received neither; what torch.load reads from a pytorch_model.bin, safetensors.torch.save_file writes as one`
     )
   }
 

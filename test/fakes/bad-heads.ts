@@ -77,6 +77,21 @@ const value = (name: string, changed: FakeValue | null, good = goodLinear) =>
   gguf(withValues({ [name]: changed }, good))
 const tensor = (name: string, changed: Partial<FakeGgufTensor> | null, good = goodLinear) =>
   gguf(withTensor(name, changed, good))
+/** A head of version 2, which has a line by position. */
+function positions(
+  at: readonly number[],
+  scale: readonly number[],
+  bias: readonly number[],
+  changes: Readonly<Record<string, FakeValue>> = {}
+) {
+  const head = withValues({ version: u32(2), ...changes })
+  const line: [string, FakeValue][] = [
+    ['winnow.head.position_log_tokens', numbers(at)],
+    ['winnow.head.position_scale', numbers(scale)],
+    ['winnow.head.position_bias', numbers(bias)]
+  ]
+  return gguf({ ...head, values: [...head.values, ...line] })
+}
 const added = (key: string, changed: FakeValue) =>
   gguf({ ...goodLinear, values: [...goodLinear.values, [key, changed]] })
 const good = gguf(goodLinear)
@@ -118,7 +133,18 @@ export const badHeads: readonly (readonly [string, Uint8Array, string])[] = [
   ['an alignment of 0', added('general.alignment', u32(0)), 'a general.alignment of 0'],
   ['an alignment that is a text', added('general.alignment', text('32')), 'a general.alignment that is not a u32'],
   ['no version', value('version', null), 'no winnow.head.version'],
-  ['version 2', value('version', u32(2)), 'winnow.head.version = 2'],
+  ['version 2 without positions', value('version', u32(2)), 'no winnow.head.position_log_tokens'],
+  ['version 3', value('version', u32(3)), 'winnow.head.version = 3'],
+  ['no positions', positions([], [], []), '0 positions with 0 scales and 0 biases'],
+  ['fewer scales than positions', positions([1, 2], [1], [0, 0]), '2 positions with 1 scales and 2 biases'],
+  ['positions that fall', positions([2, 1], [1, 1], [0, 0]), 'positions that are not finite and ascending'],
+  ['a scale of 0', positions([1], [0], [0]), 'a scale by position that is not finite and positive'],
+  ['a bias that is not a number', positions([1], [1], [Number.NaN]), 'a bias by position that is not finite'],
+  [
+    'positions without tokens to go by',
+    positions([1], [1], [0], { features: texts(['mean_logprob', 'min_logprob']) }),
+    "scales by position without the feature 'log_tokens'"
+  ],
   ['no width', value('width', null), 'no winnow.head.width'],
   ['width 0', value('width', u32(0)), 'winnow.head.width = 0'],
   ['width 2^32-1', value('width', u32(2 ** 32 - 1)), 'winnow.head.width = 4294967295'],

@@ -6,6 +6,7 @@ import type {
   NativePool,
   NativePoolParams,
   NativePrefill,
+  NativeSizes,
   TokenLists
 } from '../../src/binding.js'
 import { BranchCode } from '../../src/binding.js'
@@ -144,6 +145,11 @@ export class FakePool implements NativePool {
       live: live.length,
       kvBytes: 0
     }
+  }
+
+  async sizes(): Promise<NativeSizes> {
+    const { streams, cellsPerStream } = this.params
+    return { streams, cellsPerStream, devices: [] }
   }
 
   abort(): void {

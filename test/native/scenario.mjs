@@ -55,7 +55,11 @@ const exited = (thread) => new Promise((resolve) => thread.once('exit', resolve)
 function fitting(onEpoch) {
   const [rows, columns] = [2048, 64]
   const table = {
-    inputs: Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(i * i)),
+    parts: [Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(i * i))],
+    partRows: rows,
+    tableColumns: columns,
+    firstColumn: 0,
+    rows: Int32Array.from({ length: rows }, (_, i) => i),
     labels: Float32Array.from({ length: rows }, (_, i) => i % 2),
     groups: Int32Array.from({ length: rows }, (_, i) => i >> 3)
   }

@@ -1,0 +1,109 @@
+#include "sizes.h"
+
+#include <ggml-backend.h>
+#include <llama.h>
+
+#include <limits>
+#include <map>
+#include <memory>
+
+#include "backend.h"
+#include "context.h"
+#include "error.h"
+#include "host_memory.h"
+#include "mirror.h"
+#include "rank_head.h"
+
+// Of llama.cpp's src/llama-ext.h, which is no part of its public headers. The libraries of the pinned release export
+// both; linking with `-z now` makes their absence an error when the addon is loaded.
+struct llama_memory_breakdown_data {
+  std::size_t model = 0;
+  std::size_t context = 0;
+  std::size_t compute = 0;
+};
+std::map<ggml_backend_buffer_type_t, llama_memory_breakdown_data> llama_get_memory_breakdown(const llama_context*);
+
+namespace winnow {
+namespace {
+
+constexpr std::uint64_t kNoteBytes = 52;  // llama.cpp's, for each cell: positions, shifts and sequences
+
+struct FreeContext {
+  void operator()(llama_context* context) const { llama_free(context); }
+};
+
+std::string host_name() {
+  ggml_backend_dev_t const cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+  return cpu == nullptr ? "CPU" : ggml_backend_dev_name(cpu);
+}
+
+// Pinned memory belongs to a GPU and lies in the host's.
+std::string device_of(ggml_backend_buffer_type_t type, const std::string& host) {
+  ggml_backend_dev_t const device = ggml_backend_buft_get_device(type);
+  return device == nullptr || ggml_backend_buft_is_host(type) ? host : ggml_backend_dev_name(device);
+}
+
+}  // namespace
+
+ContextSizes sizes_of(const Model& model, const llama_context* context, int outputs, bool states) {
+  const ModelFacts& facts = model.facts();
+  const std::string host = host_name();
+  std::map<std::string, DeviceSizes> by_device;
+  {
+    const AssertGuard guard;
+    for (const auto& [type, part] : llama_get_memory_breakdown(context)) {
+      DeviceSizes& sizes = by_device[device_of(type, host)];
+      sizes.weights += part.model;
+      sizes.cells += part.context;
+      sizes.compute += part.compute;
+    }
+  }
+  const std::uint64_t row =
+      static_cast<std::uint64_t>(facts.vocabulary) + static_cast<std::uint64_t>(states ? facts.width : 0);
+  by_device[host].outputs += static_cast<std::uint64_t>(outputs) * row * sizeof(float);
+  ContextSizes all;
+  all.streams = static_cast<int>(llama_n_seq_max(context));
+  all.cells_per_stream = static_cast<int>(llama_n_ctx_seq(context));
+  for (auto& [name, sizes] : by_device) {
+    sizes.device = name;
+    all.devices.push_back(sizes);
+  }
+  return all;
+}
+
+ContextSizes context_sizes(const Model& model, const PoolParams& requested, bool mirror) {
+  if (model.has_weights()) {
+    throw EngineError("OPTION_INVALID", "Expected a model opened without weights for the sizes but received '" +
+                                            model.facts().path + "', which has them");
+  }
+  if (model.facts().rank != nullptr && model.facts().rank->encoder) {
+    throw EngineError("MODEL_UNSUPPORTED", "Expected a model with KV cells for the sizes but received '" +
+                                               model.facts().path + "', an encoder");
+  }
+  PoolParams params = resolve_params(requested, model.facts());
+  if (mirror) {
+    params.states = true;
+    params.deterministic = false;
+  }
+  const llama_context_params options = context_params(params, mirror ? kMarkRows : 0);
+  const std::uint64_t cells =
+      static_cast<std::uint64_t>(options.n_seq_max) * static_cast<std::uint64_t>(params.cells_per_stream);
+  if (cells > static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max())) {
+    throw EngineError("OUT_OF_MEMORY", "Expected fewer than 2^31 cells but received " +
+                                           std::to_string(options.n_seq_max) + " streams of " +
+                                           std::to_string(params.cells_per_stream));
+  }
+  // What is laid out is not free of cost: notes on each cell, and room for the outputs.
+  const std::uint64_t row = static_cast<std::uint64_t>(model.facts().vocabulary) +
+                            static_cast<std::uint64_t>(params.states ? model.facts().width : 0);
+  const std::uint64_t bytes = cells * kNoteBytes + options.n_outputs_max * row * sizeof(float);
+  const std::uint64_t available = host_memory_available();
+  if (available > 0 && bytes > available) {
+    throw EngineError("OUT_OF_MEMORY", "Expected a context whose notes fit in the free memory but received one of " +
+                                           std::to_string(cells) + " cells, " + std::to_string(bytes) + " bytes");
+  }
+  const std::unique_ptr<llama_context, FreeContext> context(make_context(model, options));
+  return sizes_of(model, context.get(), static_cast<int>(options.n_outputs_max), params.states);
+}
+
+}  // namespace winnow

@@ -1,0 +1,191 @@
+import { basename } from 'node:path'
+import { Command } from 'commander'
+import { policyNamed, scorerNamed } from '../arm.js'
+import { loadBinding } from '../binding.js'
+import { bytesText } from '../bytes.js'
+import { embedded, example } from '../embedded.js'
+import { WinnowError } from '../errors.js'
+import { sha256 } from '../model.js'
+import { resolveOpen } from '../options.js'
+import type { Plan } from '../plan.js'
+import { mostPlanned, type PlanOptions, planRace, type Site } from '../planning.js'
+import { parseBytes } from './bytes.js'
+import { exit, onInterrupt } from './exit.js'
+import { machineOf } from './provenance.js'
+import { addRerankerFlag, addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
+import {
+  add,
+  addModelFlags,
+  addOutputFlags,
+  addRaceFlags,
+  computeOf,
+  type ModelFlags,
+  type OutputFlags,
+  openOptionsOf,
+  policyHelp,
+  type RaceFlags,
+  scorerHelp,
+  seconds
+} from './settings.js'
+import { drawTable } from './table.js'
+import type { Terminal } from './terminal.js'
+import { withThreads } from './threads.js'
+
+interface PlanFlags extends ModelFlags, RewardFlags, RaceFlags, OutputFlags {
+  readonly policy: string
+  readonly scorer?: string
+  readonly deadline?: number
+  readonly deterministic: boolean
+  readonly compare: boolean
+  readonly budget?: number
+}
+
+/** `winnow plan`: what `winnow run` with the same flags would take, and whether it can be run at all. */
+export function planCommand(terminal: Terminal, finish: (code: number) => void): Command {
+  const command = new Command('plan')
+  command.description(
+    'say what winnow run with the same flags would take: candidates at once, cells, bytes, tokens; loads no weights (exit code 4: cannot be run)'
+  )
+  command.argument('[prompt]', 'text, or "-" to read it from standard input (default: an example problem)')
+  add(command, '--policy <name>', `whom to kill: ${policyHelp}`, 'spec-reject')
+  add(command, '--scorer <name>', `what to rank by: ${scorerHelp} (default: the head, without one mean-logprob)`)
+  add(command, '--deadline <seconds>', 'as of winnow run; a plan is about the whole race', undefined, seconds)
+  add(command, '--deterministic', 'the same tokens for a candidate whoever else is alive', false)
+  add(command, '--compare', 'as of winnow run, which is deterministic then; the two races take the same memory', false)
+  const budget = 'memory beside the weights, such as 8GiB, 500MB or bytes (default: what is free)'
+  add(command, '--budget <bytes>', budget, undefined, parseBytes)
+  addRaceFlags(command, mostPlanned)
+  addModelFlags(command)
+  addRewardFlags(command)
+  addRerankerFlag(command)
+  addOutputFlags(command)
+  command.action(async (prompt: string | undefined, flags: PlanFlags) => {
+    finish(await showPlan(terminal, prompt, flags))
+  })
+  return command
+}
+
+async function showPlan(terminal: Terminal, argument: string | undefined, flags: PlanFlags): Promise<number> {
+  const prompt = argument === '-' ? terminal.readStdin().trim() : (argument ?? example.prompt)
+  const opening = withThreads(openOptionsOf(flags), terminal, flags.quiet)
+  const { head } = opening
+  if (flags.reranker !== undefined) {
+    const message = `Expected no reranker for a plan, which cannot size one, but received ${flags.reranker} for --reranker`
+    throw new WinnowError('OPTION_INVALID', message)
+  }
+  // Nothing of it is loaded.
+  const rewards = new RewardModels(flags, opening)
+  const options = optionsOf(flags, rewards)
+  const { binding } = loadBinding({ gpu: opening.gpu })
+  const interruption = onInterrupt(terminal)
+  try {
+    const site: Site = {
+      binding,
+      path: flags.model ?? embedded.model,
+      options: resolveOpen(opening),
+      loaded: false,
+      head: head === undefined ? flags.model === undefined : head !== null,
+      held: null,
+      pace: null
+    }
+    const plan = await planRace(site, flags.candidates, prompt, options, interruption.signal)
+    const text = flags.json ? await jsonOf(plan, site, flags, rewards, computeOf(opening), prompt) : textOf(plan)
+    terminal.stdout.write(`${text}\n`)
+    return plan.admitted ? exit.done : exit.environment
+  } catch (error) {
+    if (interruption.code !== null) return interruption.code
+    throw error
+  } finally {
+    interruption.release()
+  }
+}
+
+function optionsOf(flags: PlanFlags, rewards: RewardModels): PlanOptions {
+  const {
+    alpha,
+    margin,
+    right,
+    hopeless,
+    checkpoints,
+    policy,
+    scorer,
+    maxTokens,
+    raw,
+    deterministic,
+    compare,
+    budget
+  } = flags
+  return {
+    policy: policyNamed(policy, { alpha, margin, right, hopeless, checkpoints }),
+    scorer: scorer === undefined ? (rewards.default ?? undefined) : scorerNamed(scorer, (name) => rewards.named(name)),
+    maxTokens,
+    raw,
+    deterministic: deterministic || compare,
+    budget,
+    reward: rewards.options ?? undefined
+  }
+}
+
+/** For people. */
+function textOf(plan: Plan): string {
+  const { n, promptTokens, maxTokens, admitted, rungs, devices, seconds } = plan
+  const size = `${count(n)} candidates, ${count(promptTokens)} tokens of prompt, up to ${count(maxTokens)} each`
+  const parts = [`${size}: ${admitted ? 'planned' : 'cannot be run'}`, `${plan.why}.`]
+  if (rungs.length === 0) return `${parts.join('\n')}\nBudget ${bytesText(plan.budgetBytes)} beside the weights.`
+  const rows = rungs.map(({ width, cells, bytes }, i) => [`${i + 1}`, count(width), count(cells), bytesText(bytes)])
+  const places = devices.map(({ device, cells, compute, outputs, room }) => [
+    device,
+    ...[cells, compute, outputs, room].map(bytesText)
+  ])
+  return [
+    ...parts,
+    '',
+    drawTable(['rung', 'width', 'cells', 'memory'], rows, 'text'),
+    '',
+    drawTable(['device', 'cells', 'compute', 'outputs', 'room'], places, 'text'),
+    '',
+    `layout    streams: ${plan.layoutWhy}`,
+    `waves     ${plan.waves}`,
+    `tokens    ${count(plan.expectedTokens)} if no candidate ends by itself`,
+    `peak      ${bytesText(plan.peakBytes)} of ${bytesText(plan.budgetBytes)} beside the weights; ${bytesText(plan.bytesPerCell)} a cell`,
+    `seconds   ${seconds === null ? 'unknown: an engine knows them after its first race' : seconds.toFixed(1)}`
+  ].join('\n')
+}
+
+/** For programs: the same, with what it takes to make it again. */
+async function jsonOf(
+  plan: Plan,
+  { binding, path }: Site,
+  flags: PlanFlags,
+  rewards: RewardModels,
+  compute: ReturnType<typeof computeOf>,
+  prompt: string
+): Promise<string> {
+  const runtime = { addon: binding.addonVersion, llama: binding.llamaVersion(), devices: binding.devices() }
+  const { policy, scorer, alpha, checkpoints, raw, deterministic, compare, budget } = flags
+  const options = {
+    policy,
+    scorer: scorer ?? rewards.default?.name ?? null,
+    alpha,
+    margin: policy === 'spec-reject' ? flags.margin : null,
+    right: policy === 'keep-enough' ? flags.right : null,
+    hopeless: policy === 'keep-enough' ? flags.hopeless : null,
+    checkpoints: checkpoints.name,
+    raw,
+    deterministic: deterministic || compare,
+    budget: budget ?? null,
+    ...compute
+  }
+  return JSON.stringify({
+    ...machineOf(runtime),
+    model: { file: basename(path), sha256: await sha256(path) },
+    rewardModel: await rewards.provenance(),
+    options,
+    prompt,
+    plan
+  })
+}
+
+function count(value: number): string {
+  return value.toLocaleString('en')
+}

@@ -1,0 +1,129 @@
+import { type Interval, quantile, resamples } from '../statistics.js'
+import type { Judged } from './measure.js'
+
+const rounds = 500
+
+/** AUROC of labels of 0 and 1, otherwise Pearson's correlation, over all prompts together; prompts are resampled. */
+export function pooledOf(rows: readonly Judged[], binary: boolean, seed: number): Interval {
+  const prompts = indicesOf(rows)
+  const measure = binary ? weightedAuroc(rows) : weightedPearson(rows)
+  const count = new Set(prompts).size
+  const statistic = (items: Int32Array) => {
+    const times = new Float64Array(count)
+    for (const item of items) times[item] = (times[item] as number) + 1
+    return measure((row) => times[prompts[row] as number] as number)
+  }
+  return overPrompts(count, statistic, seed)
+}
+
+/**
+ * The correlation within prompts of a value with the length of what has been written, log(1 + tokens): both less their
+ * means over the prompt, all prompts together, which are resampled. NaN where one does not vary.
+ */
+export function lengthCorrelation(
+  rows: readonly { readonly prompt: number; readonly value: number; readonly logTokens: number }[],
+  seed: number
+): Interval {
+  const prompts = indicesOf(rows)
+  const sums = Array.from({ length: new Set(prompts).size }, () => ({ count: 0, a: 0, b: 0 }))
+  for (const [i, { value, logTokens }] of rows.entries()) {
+    const sum = sums[prompts[i] as number] as (typeof sums)[number]
+    sum.count++
+    sum.a += value
+    sum.b += logTokens
+  }
+  const products = sums.map((): Products => ({ both: 0, squareA: 0, squareB: 0 }))
+  for (const [i, { value, logTokens }] of rows.entries()) {
+    const [sum, product] = [sums[prompts[i] as number], products[prompts[i] as number]]
+    if (sum === undefined || product === undefined) continue
+    addProducts(product, value - sum.a / sum.count, logTokens - sum.b / sum.count)
+  }
+  const statistic = (items: Int32Array) => {
+    const total: Products = { both: 0, squareA: 0, squareB: 0 }
+    for (const item of items) {
+      const { both, squareA, squareB } = products[item] as Products
+      total.both += both
+      total.squareA += squareA
+      total.squareB += squareB
+    }
+    return correlationOf(total)
+  }
+  return overPrompts(products.length, statistic, seed)
+}
+
+/** The number of each row's prompt among the prompts there are. */
+function indicesOf(rows: readonly { readonly prompt: number }[]): number[] {
+  const known = new Map<number, number>()
+  return rows.map(({ prompt }) => {
+    const index = known.get(prompt) ?? known.size
+    known.set(prompt, index)
+    return index
+  })
+}
+
+type Weighted = (weight: (row: number) => number) => number
+
+/** AUROC (ranking.ts) of rows that count several times; sorted once, then one pass a resample. NaN where undefined. */
+function weightedAuroc(rows: readonly Judged[]): Weighted {
+  const order = rows.map((_, i) => i).sort((i, j) => (rows[i] as Judged).score - (rows[j] as Judged).score)
+  return (weight) => {
+    let [wrong, right, pairs] = [0, 0, 0]
+    for (let begin = 0; begin < order.length; ) {
+      let [high, low] = [0, 0]
+      let end = begin
+      for (const { score } = rows[order[begin] as number] as Judged; end < order.length; end++) {
+        const row = rows[order[end] as number] as Judged
+        if (row.score !== score) break
+        if (row.label > 0.5) high += weight(order[end] as number)
+        else low += weight(order[end] as number)
+      }
+      pairs += high * (wrong + low / 2)
+      right += high
+      wrong += low
+      begin = end
+    }
+    return right === 0 || wrong === 0 ? Number.NaN : pairs / (right * wrong)
+  }
+}
+
+/** Pearson's correlation (ranking.ts) of rows that count several times. NaN where one side does not vary. */
+function weightedPearson(rows: readonly Judged[]): Weighted {
+  return (weight) => {
+    let [total, meanScore, meanLabel] = [0, 0, 0]
+    for (const [row, { score, label }] of rows.entries()) {
+      total += weight(row)
+      meanScore += weight(row) * score
+      meanLabel += weight(row) * label
+    }
+    meanScore /= total
+    meanLabel /= total
+    const sums: Products = { both: 0, squareA: 0, squareB: 0 }
+    for (const [row, { score, label }] of rows.entries())
+      addProducts(sums, score - meanScore, label - meanLabel, weight(row))
+    return correlationOf(sums)
+  }
+}
+
+interface Products {
+  both: number
+  squareA: number
+  squareB: number
+}
+
+function addProducts(to: Products, a: number, b: number, times = 1): void {
+  to.both += times * a * b
+  to.squareA += times * a * a
+  to.squareB += times * b * b
+}
+
+function correlationOf({ both, squareA, squareB }: Products): number {
+  return squareA === 0 || squareB === 0 ? Number.NaN : both / Math.sqrt(squareA * squareB)
+}
+
+/** The interval over prompts, of the resamples in which the statistic exists. */
+function overPrompts(count: number, statistic: (prompts: Int32Array) => number, seed: number): Interval {
+  const values = resamples(count, seed, rounds).map(statistic).filter(Number.isFinite)
+  values.sort((a, b) => a - b)
+  const mean = statistic(Int32Array.from({ length: count }, (_, i) => i))
+  return { mean, low: quantile(values, 0.025), high: quantile(values, 0.975) }
+}

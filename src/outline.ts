@@ -1,0 +1,71 @@
+import type { NativeBinding, NativeModel, NativeSizes } from './binding.js'
+import { WinnowError } from './errors.js'
+import type { Rung } from './ladder.js'
+import type { Taken } from './memory.js'
+import { openModel } from './model.js'
+import type { ResolvedOpenOptions } from './options.js'
+
+/** A model opened without its weights: its vocabulary, and what contexts of it would take. */
+export class Outline {
+  readonly #binding: NativeBinding
+  readonly #options: ResolvedOpenOptions
+  /** To turn text into tokens with; no pool takes it. */
+  readonly model: NativeModel
+
+  private constructor(binding: NativeBinding, options: ResolvedOpenOptions, model: NativeModel) {
+    this.#binding = binding
+    this.#options = options
+    this.model = model
+  }
+
+  /** Passes the gates of any model. Throws what `openModel` does. */
+  static async open(binding: NativeBinding, path: string, options: ResolvedOpenOptions): Promise<Outline> {
+    return new Outline(binding, options, await openModel(binding, path, { ...options, onLoad: undefined }, false))
+  }
+
+  /** Throws what a pool of this shape would. */
+  async pool(
+    rung: Rung,
+    { states, deterministic }: { readonly states: boolean; readonly deterministic: boolean }
+  ): Promise<NativeSizes> {
+    return asked(this.#binding.poolSizes(this.model, { ...this.#params(rung), states, deterministic }))
+  }
+
+  async mirror(rung: Rung): Promise<NativeSizes> {
+    return asked(this.#binding.mirrorSizes(this.model, this.#params(rung)))
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.model.close()
+  }
+
+  #params({ width, cells }: Rung) {
+    const { threads, batch, kvType, flashAttention } = this.#options
+    const cellsPerStream = Math.min(cells, this.model.facts.contextTrain)
+    return { streams: width, cellsPerStream, threads, batch, kvType, flashAttention }
+  }
+}
+
+/**
+ * What llama.cpp keeps beside each cell, of which it gives no account: position, extent, shift and 256 bits of owners
+ * are 52 bytes by its source (llama-kv-cells.h), and two nodes of trees hold a cell that is in use.
+ */
+const noteBytes = 160
+
+/** Without the weights. */
+export function takenOf({ streams, cellsPerStream, devices }: NativeSizes): Taken[] {
+  const notes = streams * cellsPerStream * noteBytes
+  return devices.map(({ device, cells, compute, outputs }) => {
+    // The device with the outputs is the host.
+    return { device, cells, compute, outputs: outputs + (outputs > 0 ? notes : 0) }
+  })
+}
+
+async function asked<T>(job: Promise<T>): Promise<T> {
+  try {
+    return await job
+  } catch (error) {
+    throw WinnowError.from(error)
+  }
+}

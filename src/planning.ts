@@ -1,0 +1,191 @@
+/** The facts a plan rests on: measured sizes, free memory, the prompt's tokens. What follows from them is plan.ts. */
+import type { ModelFacts, NativeBinding } from './binding.js'
+import { expected, WinnowError } from './errors.js'
+import { type Rung, toBlock } from './ladder.js'
+import { together } from './memory.js'
+import { type BestOfOptions, type ResolvedOpenOptions, resolveBestOf } from './options.js'
+import { Outline, takenOf } from './outline.js'
+import type { Pace } from './pace.js'
+import { engineAbilities, type Plan, plan } from './plan.js'
+import { type Prompt, type PromptInput, readPrompt } from './prompt.js'
+import { Reranker } from './reward/reranker.js'
+import { type Present, RewardModel, type RewardModelOptions, resolveReward } from './reward/reward-model.js'
+import { RewardSizing } from './reward/sizing.js'
+import { roomsOf } from './rooms.js'
+import { ownsModel, type Scorer } from './scorer.js'
+import { partsWithin } from './scorers/blend.js'
+import { rewardHead } from './scorers/head.js'
+import { meanLogprob } from './scorers/mean-logprob.js'
+import { type HeldPool, type PoolNeeds, poolsFor, serves } from './streams.js'
+
+export interface PlanOptions extends BestOfOptions {
+  /**
+   * Bytes that contexts may take beside the weights, on all devices. Default: what is free; never more than that. Where
+   * the engine's pool takes more than this, one is planned that is made for this race alone.
+   */
+  readonly budget?: number | undefined
+  /**
+   * The reward model that scores, as `rewardModel` takes it: its weights, cells and buffers are counted in. Needed where a
+   * scorer runs a reward model; where no scorer is named this is the one.
+   */
+  readonly reward?: RewardToPlan | undefined
+}
+
+type RewardToPlan = Omit<RewardModelOptions, 'head'> & { readonly head?: string | undefined }
+
+/** Where a race would run. */
+export interface Site {
+  readonly binding: NativeBinding
+  readonly path: string
+  readonly options: ResolvedOpenOptions
+  /** Whether the weights are in memory already. */
+  readonly loaded: boolean
+  /** Whether there is a reward head. */
+  readonly head: boolean
+  /** The pool at hand. */
+  readonly held: HeldPool | null
+  readonly pace: Pace | null
+}
+
+/** Candidates of a plan: more than a race takes, since a plan says how many races would cover them. */
+export const mostPlanned = 4096
+
+export async function planRace(
+  site: Site,
+  n: number,
+  input: PromptInput,
+  options: PlanOptions,
+  signal: AbortSignal
+): Promise<Plan> {
+  if (!Number.isSafeInteger(n) || n < 1 || n > mostPlanned) {
+    throw expected('OPTION_INVALID', `a whole number from 1 to ${mostPlanned}`, 'n', n)
+  }
+  const { budget = null, reward, ...rest } = options
+  const race = resolveBestOf(rest)
+  if (budget !== null && !(typeof budget === 'number' && budget > 0)) {
+    throw expected('OPTION_INVALID', 'a number of bytes above 0', 'budget', budget)
+  }
+  const ranking = race.scorer ?? (reward === undefined ? defaultScorer(site.head) : null)
+  const scorers = [...(ranking === null ? [] : [ranking]), ...(race.pipeline?.rewards ?? [])]
+  const present = presentOf(scorers, reward)
+  const outlines: Outline[] = []
+  const outlined = async (path: string, opening: ResolvedOpenOptions): Promise<Outline> => {
+    signal.throwIfAborted()
+    const outline = await Outline.open(site.binding, path, opening)
+    outlines.push(outline)
+    return outline
+  }
+  try {
+    const generator = await outlined(site.path, site.options)
+    const prompt = await readPrompt(generator.model, input, race.raw)
+    const { deterministic } = race
+    const maxTokens = fitTokens(generator.model.facts, prompt, race.maxTokens)
+    const states = scorers.some(({ needs }) => needs.includes('states'))
+    const needs = { cellsPerStream: prompt.tokens.length + maxTokens, states, deterministic }
+    const rewarding =
+      reward === undefined ? null : await rewardOf(reward, present, outlined, generator, prompt, maxTokens)
+    const { held } = site
+    // One candidate in one block: the weights come with any shape.
+    const own = await generator.pool({ width: 1, cells: 1 }, needs)
+    const models = [
+      { sizes: own, loaded: site.loaded, mmap: site.options.mmap },
+      ...(rewarding === null ? [] : [rewarding.weights])
+    ]
+    const freed = [...(held === null ? [] : takenOf(held.sizes)), ...(rewarding?.freed ?? [])]
+    const ownCells = own.devices.reduce((sum, { cells }) => sum + cells, 0)
+    return await plan({
+      n,
+      promptTokens: prompt.tokens.length,
+      maxTokens,
+      policy: race.policy,
+      checkpoints: race.checkpoints,
+      room: roomsOf(site.binding.devices(), models, freed),
+      budget,
+      abilities: engineAbilities,
+      deterministic,
+      pace: site.pace,
+      ownBytesPerCell: ownCells / (own.streams * own.cellsPerStream),
+      poolsFor: (rung) => {
+        const pools = poolsAt(held, rung, needs)
+        return budget === null ? pools : [...pools, rung]
+      },
+      sizesOf: async (pool, width) => {
+        signal.throwIfAborted()
+        const sizes = isHeld(held, pool, needs) ? held.sizes : await generator.pool(pool, needs)
+        const written = takenOf(sizes)
+        return rewarding === null ? written : together(written, await rewarding.takenAt(width))
+      }
+    })
+  } finally {
+    for (const outline of outlines) outline.close()
+  }
+}
+
+/** What `acquire` would try for a rung. A race asks for its tokens, not for whole blocks. */
+function poolsAt(held: HeldPool | null, rung: Rung, needs: Omit<PoolNeeds, 'streams'>): Rung[] {
+  const cellsPerStream = Math.min(rung.cells, needs.cellsPerStream)
+  return poolsFor(held?.needs ?? null, { ...needs, streams: rung.width, cellsPerStream }).map((pool) => ({
+    width: pool.streams,
+    cells: toBlock(pool.cellsPerStream)
+  }))
+}
+
+function isHeld(held: HeldPool | null, pool: Rung, needs: Omit<PoolNeeds, 'streams'>): held is HeldPool {
+  if (held === null || pool.width !== held.needs.streams || pool.cells !== toBlock(held.needs.cellsPerStream)) {
+    return false
+  }
+  return serves(held.needs, { ...needs, streams: pool.width })
+}
+
+/**
+ * What of the reward model that scores is in memory; null for nothing, or where none scores. Throws OPTION_INVALID for
+ * scorers whose memory a plan would leave out.
+ */
+function presentOf(scorers: readonly Scorer[], reward: RewardToPlan | undefined): Present | null {
+  const owners = [...new Set(scorers.flatMap(partsWithin).filter(ownsModel))]
+  if (owners.some((scorer) => scorer instanceof Reranker)) {
+    const message = 'Expected scorers that a plan can size but received a reranker, which cannot be sized'
+    throw new WinnowError('OPTION_INVALID', message)
+  }
+  if (owners.length > 1) {
+    throw expected('OPTION_INVALID', 'at most one reward model', 'a plan', owners.length)
+  }
+  const [owner] = owners
+  if (owner === undefined) return null
+  if (reward === undefined) {
+    throw expected('OPTION_INVALID', 'the options of the reward model that scores', 'reward', reward)
+  }
+  const present = owner instanceof RewardModel ? owner.present : null
+  return present?.path === reward.model ? present : null
+}
+
+async function rewardOf(
+  reward: RewardToPlan,
+  present: Present | null,
+  outlined: (path: string, opening: ResolvedOpenOptions) => Promise<Outline>,
+  generator: Outline,
+  { turns }: Prompt,
+  maxTokens: number
+): Promise<RewardSizing> {
+  // No head is opened.
+  const resolved = resolveReward({ ...reward, head: reward.head ?? reward.model })
+  const outline = await outlined(reward.model, resolved.opening)
+  return RewardSizing.of(outline, resolved, present, { turns, model: generator.model.facts, maxTokens })
+}
+
+/** What the model's trained context holds of `maxTokens` after the prompt. Throws PROMPT_TOO_LONG. */
+export function fitTokens({ contextTrain }: ModelFacts, prompt: Prompt, maxTokens: number): number {
+  const room = contextTrain - prompt.tokens.length
+  if (room < 1) {
+    throw new WinnowError(
+      'PROMPT_TOO_LONG',
+      `Expected at most ${contextTrain - 1} tokens for the prompt, the model's context of ${contextTrain} less one to write, but received ${prompt.tokens.length}`
+    )
+  }
+  return Math.min(maxTokens, room)
+}
+
+/** What ranks where nobody says. */
+export function defaultScorer(head: boolean): Scorer {
+  return head ? rewardHead() : meanLogprob()
+}

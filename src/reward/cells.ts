@@ -1,0 +1,57 @@
+import type { NativeBinding, NativeModel } from '../binding.js'
+import { WinnowError } from '../errors.js'
+import type { ResolvedOpenOptions } from '../options.js'
+import type { Room } from './session.js'
+
+/** A reward model's native cells, kept from race to race, and made anew when a race needs more than they are. */
+export class Cells {
+  readonly #options: ResolvedOpenOptions
+  readonly #mustBeOpen: () => void
+  #held: (Room & { readonly streams: number }) | null = null
+
+  /** `mustBeOpen` throws once the owner has been closed: cells made later would be nobody's to free. */
+  constructor(options: ResolvedOpenOptions, mustBeOpen: () => void) {
+    this.#options = options
+    this.#mustBeOpen = mustBeOpen
+  }
+
+  /** Streams and tokens of what is at hand; null without any. */
+  get held(): { readonly streams: number; readonly cells: number } | null {
+    return this.#held
+  }
+
+  /** Room enough, but at most `limit` tokens for each branch; what is at hand where that has it. */
+  async acquire(
+    binding: NativeBinding,
+    model: NativeModel,
+    streams: number,
+    tokens: number,
+    limit: number
+  ): Promise<Room> {
+    this.#mustBeOpen()
+    const wanted = Math.min(tokens, limit)
+    const held = this.#held
+    if (held !== null && held.streams >= streams && held.cells >= wanted) return held
+    await this.drop()
+    const { threads, batch, kvType, flashAttention } = this.#options
+    const params = { streams, cellsPerStream: wanted, threads, batch, kvType, flashAttention }
+    const native = await binding.createMirror(model, params).catch((error: unknown) => {
+      throw WinnowError.from(error)
+    })
+    try {
+      this.#mustBeOpen()
+    } catch (error) {
+      await native.close()
+      throw error
+    }
+    const room = { native, streams, cells: Math.min(native.occupancy().cellsPerStream, limit) }
+    this.#held = room
+    return room
+  }
+
+  async drop(): Promise<void> {
+    const held = this.#held
+    this.#held = null
+    await held?.native.close()
+  }
+}
