@@ -165,7 +165,8 @@ function why(
   if (width * waves < n) {
     const races = Math.ceil(n / width)
     const reason = width === maxStreams ? 'a context has no more streams' : 'memory holds no more'
-    return `at most ${width} candidates at once, since ${reason}; ${races} races of them cover ${n}`
+    const many = width === 1 ? 'one candidate' : `${width} candidates`
+    return `at most ${many} at once, since ${reason}; ${races} races of them cover ${n}`
   }
   const each = rungs.length > 1 ? `${rungs.length} rungs, rejecting whenever the streams are full` : 'to their ends'
   return waves > 1
