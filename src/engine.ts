@@ -32,6 +32,7 @@ import { type PromptInput, readPrompt } from './prompt.js'
 import { race } from './race.js'
 import type { Expected, Result } from './result.js'
 import { Streams } from './streams.js'
+import { Turns } from './turns.js'
 
 /**
  * Opens a GGUF model, or the embedded one when no path is given.
@@ -72,8 +73,8 @@ export class Engine {
   readonly #streams: Streams
   readonly #pace = new Pace()
   readonly #closing = new AbortController()
-  /** Resolves when the last race in the queue has ended. */
-  #tail: Promise<unknown> = Promise.resolve()
+  /** Of the races: one runs, the others wait. */
+  readonly #turns = new Turns()
   #closed: Promise<void> | null = null
 
   constructor(binding: NativeBinding, model: NativeModel, head: NativeHead | null, options: ResolvedOpenOptions) {
@@ -172,7 +173,7 @@ export class Engine {
     const deadline = performance.now() + (resolved.deadlineMs ?? Number.POSITIVE_INFINITY)
     const { signal, release } = follow([this.#closing.signal, resolved.signal])
     try {
-      const done = await this.#turn(signal)
+      const done = await this.#turns.take(signal)
       try {
         return await this.#race(n, prompt, resolved, answers, signal, deadline)
       } finally {
@@ -206,27 +207,10 @@ export class Engine {
 
   async #close(): Promise<void> {
     this.#closing.abort(new WinnowError('ENGINE_CLOSED', 'Expected an open engine but received one that was closed'))
-    await this.#tail
+    await this.#turns.empty
     await this.#streams.drop()
     this.#head?.close()
     this.#model.close()
-  }
-
-  /** Waits for the races before this one; returns how to let the next one go. */
-  async #turn(signal: AbortSignal): Promise<() => void> {
-    const previous = this.#tail
-    let done = () => {}
-    const own = new Promise<void>((resolve) => {
-      done = resolve
-    })
-    this.#tail = Promise.all([previous, own])
-    try {
-      await abortable(previous, signal)
-    } catch (error) {
-      done()
-      throw error
-    }
-    return done
   }
 
   async #race(

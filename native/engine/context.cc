@@ -90,11 +90,11 @@ llama_context_params context_params(const PoolParams& params, int outputs) {
   return options;
 }
 
-llama_context* make_context(const Model& model, const llama_context_params& params) {
+OwnedContext make_context(const Model& model, const llama_context_params& params) {
   const AssertGuard guard;
   clear_last_log();
   try {
-    llama_context* const context = llama_init_from_model(model.raw(), params);
+    OwnedContext context(llama_init_from_model(model.raw(), params));
     if (context != nullptr) return context;
   } catch (const EngineError&) {
     throw;

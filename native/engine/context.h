@@ -4,6 +4,7 @@
 
 #include <llama.h>
 
+#include "batch.h"
 #include "model.h"
 #include "pool.h"
 
@@ -18,7 +19,7 @@ PoolParams resolve_params(const PoolParams& requested, const ModelFacts& facts);
 // stream.
 llama_context_params context_params(const PoolParams& params, int outputs);
 
-// The caller frees it. Throws OUT_OF_MEMORY, OPTION_INVALID, NATIVE_ASSERT.
-llama_context* make_context(const Model& model, const llama_context_params& params);
+// Throws OUT_OF_MEMORY, OPTION_INVALID, NATIVE_ASSERT.
+OwnedContext make_context(const Model& model, const llama_context_params& params);
 
 }  // namespace winnow

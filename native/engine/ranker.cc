@@ -4,29 +4,28 @@
 
 #include <algorithm>
 #include <chrono>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
-#include "backend.h"
-#include "compute_threads.h"
+#include "batch.h"
 #include "context.h"
 #include "deadline.h"
 #include "error.h"
 #include "host_memory.h"
 #include "rank_head.h"
-#include "remains.h"
 #include "request.h"
 
 namespace winnow {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using Clock = Batch::Clock;
 
-constexpr int kMaxSequences = 256;  // of a batch; llama.cpp's LLAMA_MAX_SEQ
-
-struct FreeContext {
-  void operator()(llama_context* context) const { llama_free(context); }
-};
+// Logits and states that llama.cpp keeps room for.
+std::uint64_t output_bytes(const ModelFacts& facts, int rows) {
+  return static_cast<std::uint64_t>(rows) *
+         (static_cast<std::uint64_t>(facts.vocabulary) + static_cast<std::uint64_t>(facts.width)) * sizeof(float);
+}
 
 void add_token(std::vector<Token>& to, Token token) {
   if (token >= 0) to.push_back(token);
@@ -70,92 +69,45 @@ void check_request(const RankRequest& request, int vocabulary, int context) {
 }  // namespace
 
 struct Ranker::State {
-  std::shared_ptr<Model> model;  // outlives the context
-  const std::atomic<bool>* abort = nullptr;
-  Clock::time_point deadline = Clock::time_point::max();
-  bool armed = false;
-  bool dead = false;
-  int context_tokens = 0, rows = 0, sequences = 0, threads_wanted = 0;
+  int context_tokens = 0, rows = 0, sequences = 0;
   PairFrame frame;
-  std::unique_ptr<ComputeThreads> threads;  // outlives the context that computes with them
-  std::unique_ptr<llama_context, FreeContext> context;
+  std::unique_ptr<Batch> batch;
 
-  // The batch, filled anew for each encode.
-  std::vector<Token> tokens;
-  std::vector<std::int32_t> positions, sequence_counts, sequence_ids;
-  std::vector<std::int32_t*> sequence_lists;  // -> sequence_ids
-  std::vector<std::int8_t> outputs;
-
-  bool due() const { return abort->load(std::memory_order_relaxed) || Clock::now() >= deadline; }
-  static bool on_interrupt(void* data) {
-    const State* state = static_cast<const State*>(data);
-    return state->armed && state->due();
-  }
-
-  std::size_t fill(const RankRequest& request, std::size_t from);
-  bool encode(int count);
-  float read(int sequence);
+  struct Filled {
+    std::size_t next;  // the first sequence that is not in the batch
+    int rows;
+  };
+  Filled fill(const RankRequest& request, std::size_t from);
+  bool encode(int count, std::size_t texts, std::vector<float>& scores);
 };
 
-// The batch of as many sequences from `from` on as fit; the first that is not in it.
-std::size_t Ranker::State::fill(const RankRequest& request, std::size_t from) {
-  tokens.clear();
+// The batch of as many sequences from `from` on as fit.
+Ranker::State::Filled Ranker::State::fill(const RankRequest& request, std::size_t from) {
+  int row = 0;
   std::size_t next = from;
   for (; next + 1 < request.offsets.size() && next - from < static_cast<std::size_t>(sequences); ++next) {
     const std::int32_t first = request.offsets[next], last = request.offsets[next + 1];
-    if (tokens.size() + static_cast<std::size_t>(last - first) > static_cast<std::size_t>(rows)) break;
-    for (std::int32_t i = first; i < last; ++i) {
-      const std::size_t row = tokens.size();
-      positions[row] = i - first;
-      sequence_ids[row] = static_cast<std::int32_t>(next - from);
-      tokens.push_back(request.tokens[static_cast<std::size_t>(i)]);
-    }
+    if (row + last - first > rows) break;
+    const int sequence = static_cast<int>(next - from);
+    for (std::int32_t i = first; i < last; ++i)
+      batch->set_row(row++, request.tokens[static_cast<std::size_t>(i)], i - first, sequence, true);
   }
-  return next;
+  return {next, row};
 }
 
-// False when the interrupt cut it short. Any failure throws, and ends this ranker.
-bool Ranker::State::encode(int count) {
-  const AssertGuard guard;
-  clear_last_log();
-  llama_batch batch{};
-  batch.n_tokens = count;
-  batch.token = tokens.data();
-  batch.pos = positions.data();
-  batch.n_seq_id = sequence_counts.data();
-  batch.seq_id = sequence_lists.data();
-  batch.logits = outputs.data();
-  std::string reason;
-  try {
-    const int code = llama_encode(context.get(), batch);
-    if (code == 0) {
-      llama_synchronize(context.get());
-      return true;
+// Appends the scores of the first `texts` sequences. False when the interrupt cut it short. Any failure throws, and
+// ends this ranker.
+bool Ranker::State::encode(int count, std::size_t texts, std::vector<float>& scores) {
+  const RankHead& rank = *batch->model()->facts().rank;
+  return batch->compute(count, "encode", [&](llama_context* context, const llama_batch& rows_of) {
+    const int code = llama_encode(context, rows_of);
+    for (std::size_t i = 0; code == 0 && i < texts; ++i) {
+      const float* const outputs = llama_get_embeddings_seq(context, static_cast<int>(i));
+      if (outputs == nullptr) throw std::runtime_error("no output of the rank head for a sequence");
+      scores.push_back(rank.no < 0 ? outputs[rank.yes] : outputs[rank.yes] - outputs[rank.no]);
     }
-    if (code == 2) return false;
-    reason = "code " + std::to_string(code) + ". " + last_log();
-  } catch (const EngineError&) {
-    dead = true;
-    if (threads_wanted > 1) {
-      keep_forever({model, std::shared_ptr<void>(std::move(threads)), std::shared_ptr<void>(std::move(context))});
-    }
-    throw;
-  } catch (const std::exception& error) {
-    reason = error.what();
-  }
-  dead = true;
-  throw EngineError("DECODE_FAILED",
-                    "Expected llama.cpp to encode " + std::to_string(count) + " rows but received " + reason);
-}
-
-float Ranker::State::read(int sequence) {
-  const float* const outputs_of = llama_get_embeddings_seq(context.get(), sequence);
-  if (outputs_of == nullptr) {
-    dead = true;
-    throw EngineError("DECODE_FAILED", "Expected an output of the rank head for each sequence but received none");
-  }
-  const RankHead& rank = *model->facts().rank;
-  return rank.no < 0 ? outputs_of[rank.yes] : outputs_of[rank.yes] - outputs_of[rank.no];
+    return code;
+  });
 }
 
 Ranker::Ranker() = default;
@@ -195,12 +147,9 @@ std::unique_ptr<Ranker> Ranker::create(std::shared_ptr<Model> model, const Ranke
   std::unique_ptr<Ranker> ranker(new Ranker());
   ranker->state_ = std::make_unique<State>();
   State& state = *ranker->state_;
-  state.model = model;
-  state.abort = &ranker->abort_;
   state.context_tokens = params.context;
   state.rows = pool.batch;
-  state.sequences = std::min(kMaxSequences, state.rows);
-  state.threads_wanted = pool.threads;
+  state.sequences = std::min(kMaxStreams, state.rows);
   state.frame = frame_of(model->vocab());
   for (const std::vector<Token>* part : {&state.frame.before, &state.frame.between, &state.frame.after})
     check_tokens("special tokens", *part, facts.vocabulary);
@@ -208,8 +157,7 @@ std::unique_ptr<Ranker> Ranker::create(std::shared_ptr<Model> model, const Ranke
   // The mask of a batch, and the scores of every head where flash attention does not spare them.
   const std::uint64_t pairs = static_cast<std::uint64_t>(state.rows) * static_cast<std::uint64_t>(state.rows);
   const std::uint64_t heads = pool.flash_attention == "on" ? 0 : static_cast<std::uint64_t>(std::max(facts.heads, 1));
-  const std::uint64_t bytes =
-      static_cast<std::uint64_t>(ranker->occupancy().kv_bytes) + pairs * sizeof(float) * (1 + heads);
+  const std::uint64_t bytes = output_bytes(facts, state.rows) + pairs * sizeof(float) * (1 + heads);
   const std::uint64_t available = host_memory_available();
   if (available > 0 && bytes > available) {
     throw EngineError("OUT_OF_MEMORY", "Expected a batch that fits in the free memory but received one of " +
@@ -222,48 +170,36 @@ std::unique_ptr<Ranker> Ranker::create(std::shared_ptr<Model> model, const Ranke
   options.embeddings = true;
   options.pooling_type = LLAMA_POOLING_TYPE_RANK;
   options.attention_type = LLAMA_ATTENTION_TYPE_NON_CAUSAL;
-  options.abort_callback = State::on_interrupt;
-  options.abort_callback_data = &state;
-  state.context.reset(make_context(*model, options));
-  state.threads = std::make_unique<ComputeThreads>(pool.threads);
-  state.threads->attach(state.context.get());
-
-  const std::size_t rows = static_cast<std::size_t>(state.rows);
-  state.tokens.reserve(rows);
-  state.positions.resize(rows);
-  state.sequence_ids.resize(rows);
-  state.sequence_counts.assign(rows, 1);
-  state.outputs.assign(rows, 1);
-  for (std::int32_t& each : state.sequence_ids) state.sequence_lists.push_back(&each);
+  state.batch = std::make_unique<Batch>(model, options, pool.threads, ranker->abort_);
+  state.batch->resize(state.rows);
   return ranker;
 }
 
 RankScores Ranker::score(const RankRequest& request, double deadline_seconds) {
   State& state = *state_;
-  if (state.dead) {
+  if (state.batch->dead()) {
     throw EngineError("POOL_DEAD",
                       "Expected a usable ranker but received one that failed earlier; close it and open another");
   }
   const Clock::time_point start = Clock::now();
-  state.deadline = deadline_in(deadline_seconds);
-  check_request(request, state.model->facts().vocabulary, state.context_tokens);
+  const Clock::time_point deadline = deadline_in(deadline_seconds);
+  check_request(request, state.batch->model()->facts().vocabulary, state.context_tokens);
 
   RankScores result;
-  state.armed = true;
+  state.batch->arm(deadline);
   const std::size_t count = request.offsets.size() - 1;
   for (std::size_t from = 0; from < count;) {
-    const std::size_t next = state.fill(request, from);
-    if (state.due() || !state.encode(static_cast<int>(state.tokens.size()))) {
+    const auto [next, rows] = state.fill(request, from);
+    if (state.batch->due() || !state.encode(rows, next - from, result.scores)) {
       result.reason = abort_.load(std::memory_order_relaxed) ? AdvanceReason::aborted : AdvanceReason::deadline;
       result.scores.clear();
       break;
     }
     ++result.batches;
-    result.decoded += static_cast<std::int64_t>(state.tokens.size());
-    for (std::size_t i = from; i < next; ++i) result.scores.push_back(state.read(static_cast<int>(i - from)));
+    result.decoded += rows;
     from = next;
   }
-  state.armed = false;
+  state.batch->disarm();
   result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   return result;
 }
@@ -273,11 +209,8 @@ const PairFrame& Ranker::frame() const { return state_->frame; }
 int Ranker::context() const { return state_->context_tokens; }
 
 Occupancy Ranker::occupancy() const {
-  const ModelFacts& facts = state_->model->facts();
   Occupancy occupancy;
-  occupancy.kv_bytes = static_cast<std::uint64_t>(state_->rows) *
-                       (static_cast<std::uint64_t>(facts.vocabulary) + static_cast<std::uint64_t>(facts.width)) *
-                       sizeof(float);
+  occupancy.kv_bytes = output_bytes(state_->batch->model()->facts(), state_->rows);
   return occupancy;
 }
 

@@ -28,10 +28,6 @@ namespace {
 
 constexpr std::uint64_t kNoteBytes = 52;  // llama.cpp's, for each cell: positions, shifts and sequences
 
-struct FreeContext {
-  void operator()(llama_context* context) const { llama_free(context); }
-};
-
 std::string host_name() {
   ggml_backend_dev_t const cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
   return cpu == nullptr ? "CPU" : ggml_backend_dev_name(cpu);
@@ -102,7 +98,7 @@ ContextSizes context_sizes(const Model& model, const PoolParams& requested, bool
     throw EngineError("OUT_OF_MEMORY", "Expected a context whose notes fit in the free memory but received one of " +
                                            std::to_string(cells) + " cells, " + std::to_string(bytes) + " bytes");
   }
-  const std::unique_ptr<llama_context, FreeContext> context(make_context(model, options));
+  const OwnedContext context = make_context(model, options);
   return sizes_of(model, context.get(), static_cast<int>(options.n_outputs_max), params.states);
 }
 

@@ -9,18 +9,17 @@
 #include <memory>
 #include <vector>
 
-#include "compute_threads.h"
+#include "batch.h"
 #include "model.h"
 #include "pool.h"
 
-struct llama_context;
 struct llama_memory_i;
 
 namespace winnow {
 
 class Streams {
  public:
-  using Clock = std::chrono::steady_clock;
+  using Clock = Batch::Clock;
 
   // `abort` outlives the streams. `outputs`: most rows of one decode that may come with states, if more than one for
   // each stream; llama.cpp reserves a row of logits for each. Throws what Pool::create says.
@@ -30,18 +29,20 @@ class Streams {
   Streams(const Streams&) = delete;
   Streams& operator=(const Streams&) = delete;
 
-  const Model& model() const { return *model_; }
+  const Model& model() const { return *batch_->model(); }
   const PoolParams& params() const { return params_; }  // as resolved
   int count() const { return count_; }                  // streams of the context, those for ghosts included
   int least_rows() const { return least_rows_; }        // fewest rows of a decode step
   int limit() const { return limit_; }                  // tokens a branch may hold
   int prompt_rows() const { return prompt_rows_; }      // most prompt tokens of one decode
-  int most_rows() const { return static_cast<int>(tokens_.size()); }  // of one decode
-  int most_outputs() const { return outputs_max_; }                   // of one decode with states
+  int most_rows() const { return batch_->rows(); }      // of one decode
+  int most_outputs() const { return outputs_max_; }     // of one decode with states
   std::uint64_t bytes() const { return bytes_; }
   ContextSizes sizes() const;  // what llama.cpp has allocated for it
 
-  void set_row(int row, Token token, int position, int stream, bool output);
+  void set_row(int row, Token token, int position, int stream, bool output) {
+    batch_->set_row(row, token, position, stream, output);
+  }
   // Decodes the first `rows` rows as one batch. False when the interrupt cut it short, which only happens between
   // arm() and disarm(). Any failure throws, and ends these streams: from then on require_usable() throws POOL_DEAD.
   bool decode(int rows);
@@ -66,19 +67,13 @@ class Streams {
   // While armed, a decode on the CPU stops between two nodes of its graph once the abort flag is set or the
   // deadline has passed. Only where the tokens are given (a prompt, a mirror), and what a cut decode left behind is
   // removed: a sampled step cut short could not be told from one not begun.
-  void arm(Clock::time_point deadline);
-  void disarm();
-  bool due() const;
+  void arm(Clock::time_point deadline) { batch_->arm(deadline); }
+  void disarm() { batch_->disarm(); }
+  bool due() const { return batch_->due(); }
 
  private:
   Streams() = default;
-  static bool on_interrupt(void* data);
 
-  struct FreeContext {
-    void operator()(llama_context* context) const;
-  };
-
-  std::shared_ptr<Model> model_;  // outlives the context
   PoolParams params_;
   int count_ = 0;
   int least_rows_ = 1;
@@ -86,22 +81,7 @@ class Streams {
   int prompt_rows_ = 0;
   int outputs_max_ = 0;
   std::uint64_t bytes_ = 0;
-  bool dead_ = false;
-
-  const std::atomic<bool>* abort_ = nullptr;
-  Clock::time_point deadline_ = Clock::time_point::max();
-  bool armed_ = false;
-
-  // The batch, filled anew for each decode.
-  std::vector<Token> tokens_;
-  std::vector<std::int32_t> positions_;
-  std::vector<std::int32_t> stream_counts_;  // always 1: a row belongs to one stream
-  std::vector<std::int32_t> streams_;
-  std::vector<std::int32_t*> stream_lists_;  // -> streams_
-  std::vector<std::int8_t> outputs_;
-
-  std::unique_ptr<ComputeThreads> threads_;  // outlives the context that computes with them
-  std::unique_ptr<llama_context, FreeContext> context_;
+  std::unique_ptr<Batch> batch_;
   llama_memory_i* memory_ = nullptr;
   const float* logits_ = nullptr;
   const float* states_ = nullptr;

@@ -4,11 +4,11 @@ import { expected, WinnowError } from '../errors.js'
 import { openRanker } from '../model.js'
 import { type OpenOptions, parse, type ResolvedOpenOptions, resolveOpen } from '../options.js'
 import type { RaceFacts, ScoringSession, SessionScorer } from '../scorer.js'
+import { Turns } from '../turns.js'
 import { Cells } from './cells.js'
 import { PairSession, roomOf } from './pair-session.js'
 import { endOf, queryOf, rankFrame } from './rank-frame.js'
 import { type Backbone, RewardSession } from './session.js'
-import { Turns } from './turns.js'
 import { vocabularyOf } from './vocabulary.js'
 
 export interface RerankerOptions extends Omit<OpenOptions, 'head'> {

@@ -4,10 +4,10 @@ import { WinnowError } from '../errors.js'
 import { openHead, openModel } from '../model.js'
 import { type OpenOptions, parse, type ResolvedOpenOptions, resolveOpen } from '../options.js'
 import type { RaceFacts, ScoringSession, SessionScorer } from '../scorer.js'
+import { Turns } from '../turns.js'
 import { Cells } from './cells.js'
 import { type Backbone, type Mirrors, RewardSession } from './session.js'
 import type { StepAggregate } from './step-score.js'
-import { Turns } from './turns.js'
 import { vocabularyOf } from './vocabulary.js'
 
 /** How a process reward model is read. */
