@@ -13,7 +13,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { basename, dirname, isAbsolute, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { parseCheckpoints } from '../dist/arm.js'
+import { parseCheckpoints } from '../dist/names.js'
 import { figuresOf } from './rewards/figures.mjs'
 import { entriesOf, merge } from './rewards/journal.mjs'
 import { checkOptions } from './rewards/options.mjs'
@@ -89,10 +89,9 @@ function write() {
   }
   const limit = Number(values.limit)
   const entries = merge(journals).filter(({ prompt }) => prompt < limit)
-  const { alpha, checkpoints, grid } = conditions.options
+  const { alpha, checkpoints, grid, names } = conditions.options
   const schedule = { alpha, checkpoints: parseCheckpoints(checkpoints) }
   const alphas = values['ratio-alphas'].split(',').map(Number)
-  const { names } = conditions.options
   const setup = { names, schedule, grid, alphas, seed: Number(conditions.seed) }
   const commands = [...new Set(journals.flatMap((journal) => journal.commands))]
   const result = { ...conditions, commands, command: command(), figures: figuresOf(entries, setup) }
@@ -118,11 +117,11 @@ function command() {
 }
 
 async function main() {
+  checkOptions(values)
   if (values.part !== undefined) {
     const [part, parts] = values.part.split('/').map(Number)
     return measurePart(values, part, parts, command())
   }
-  checkOptions(values)
   if (!values['merge-only']) await measureAll(Number(values.workers))
   write()
 }

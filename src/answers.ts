@@ -1,5 +1,6 @@
 import type { NativeModel, TokenLists } from './binding.js'
 import { WinnowError } from './errors.js'
+import { tokenLists } from './token-lists.js'
 
 /** What a model makes of a new line alone: more than one token where it puts a space before every text. */
 const anchors = new WeakMap<NativeModel, Promise<Int32Array>>()
@@ -24,18 +25,11 @@ export async function continued(model: NativeModel, text: string, specials: bool
 /** Answers as the tokens they would have been written in; special tokens in a text are plain text. */
 export async function readAnswers(model: NativeModel, answers: readonly (string | Int32Array)[]): Promise<TokenLists> {
   const lists: Int32Array[] = []
-  for (const answer of answers) {
-    lists.push(typeof answer === 'string' ? await read(model, answer) : answer)
-  }
-  const offsets = new Int32Array(lists.length + 1)
-  for (const [i, list] of lists.entries()) offsets[i + 1] = (offsets[i] as number) + list.length
-  const tokens = new Int32Array(offsets[lists.length] as number)
-  for (const [i, list] of lists.entries()) tokens.set(list, offsets[i])
-  return { tokens, offsets }
-}
-
-async function read(model: NativeModel, text: string): Promise<Int32Array> {
-  return continued(model, text, false).catch((error: unknown) => {
+  try {
+    for (const answer of answers)
+      lists.push(typeof answer === 'string' ? await continued(model, answer, false) : answer)
+  } catch (error) {
     throw WinnowError.from(error)
-  })
+  }
+  return tokenLists(lists)
 }

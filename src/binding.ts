@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import { WinnowError } from './errors.js'
 import { type Gpu, installedVariants, type Libraries, type Loader, openLibraries, releaseNumber } from './libraries.js'
+import type { NativeSamplingRules } from './sampling-rules.js'
 import { version } from './version.js'
 
 /**
@@ -88,8 +89,11 @@ export interface RankFacts {
 export interface NativeModel {
   readonly facts: ModelFacts
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array>
-  /** Many sequences in one crossing: sequence i is tokens[offsets[i]..offsets[i+1]]. Invalid UTF-8 becomes U+FFFD. */
-  detokenize(tokens: Int32Array, offsets: Int32Array, renderSpecial: boolean): Promise<string[]>
+  /**
+   * Many sequences in one crossing: sequence i is tokens[offsets[i]..offsets[i+1]], less the last cuts[i] bytes of its
+   * text. Invalid UTF-8 becomes U+FFFD.
+   */
+  detokenize(tokens: Int32Array, offsets: Int32Array, renderSpecial: boolean, cuts?: Int32Array): Promise<string[]>
   tokenText(token: number): string
   /** Idempotent. Weights are freed once the last pool that uses them is gone. */
   close(): void
@@ -137,8 +141,12 @@ export interface NativeForkParams {
   readonly stopTokens: Int32Array
   /** What the branches write in place of what they would sample; list i is tokens[offsets[i]..offsets[i+1]]. */
   readonly given?: TokenLists
+  /** What else decides the tokens, and what ends them. Without effect on given ones. */
+  readonly rules?: NativeSamplingRules
   /** Fill `certainties` and `topConfidences` of `NativeAdvance`. Default false. */
   readonly certainties?: boolean
+  /** In a stream of its own, for later forks; otherwise the first branch takes the prompt's stream. Default false. */
+  readonly keepPrompt?: boolean
 }
 
 export interface TokenLists {
@@ -149,31 +157,40 @@ export interface TokenLists {
 export type AdvanceReason = 'reached' | 'settled' | 'full' | 'deadline' | 'aborted'
 
 /** Codes in `NativeAdvance.status`. */
-export const BranchCode = { live: 0, end: 1, stop: 2, length: 3, killed: 4 } as const
+export const BranchCode = { live: 0, end: 1, stop: 2, length: 3, killed: 4, parked: 5, refused: 6 } as const
 
 export interface NativePrefill {
   readonly reason: 'reached' | 'deadline' | 'aborted'
+  /** Of a pool; 0 unless reached. */
+  readonly race: number
   readonly tokens: number
+  /** Fewer than `tokens` where the cells of a like beginning could be copied. */
+  readonly decoded: number
   readonly seconds: number
 }
 
-/** What happened since the last call: branches[i] took counts[i] tokens, flat and branch-major in `tokens`. */
+/** What happened to a race in a turn: branches[i] took counts[i] tokens, flat and branch-major in `tokens`. */
 export interface NativeAdvance {
   readonly reason: AdvanceReason
   readonly steps: number
   readonly branches: Int32Array
   readonly counts: Int32Array
   readonly status: Uint8Array
+  /** Bytes to take off the end of the branch's text: a stop string, and what came with it. */
+  readonly cuts: Int32Array
   readonly tokens: Int32Array
   readonly logprobs: Float32Array
   readonly entropies: Float32Array
   /** Empty unless the fork asked for them. */
   readonly certainties: Float32Array
   readonly topConfidences: Float32Array
-  /** Rows decoded, ghost rows of `deterministic` included. */
+  /** Rows decoded, ghost rows included. */
   readonly decoded: number
+  /** The race's share, by rows, of what was decoded together. */
   readonly decodeSeconds: number
   readonly sampleSeconds: number
+  /** The most cells that the race has held at once, so far. */
+  readonly cellsPeak: number
 }
 
 export interface NativeOccupancy {
@@ -189,15 +206,27 @@ export interface NativeOccupancy {
   readonly kvBytes: number
 }
 
+/** KV memory in equal streams, for any number of races: a prompt each, and its branches. */
 export interface NativePool {
-  /** Seconds; 0 means no deadline. */
+  /** A new race, in a free stream. Cut short it leaves nothing behind. Seconds; 0 means no deadline. */
   prefill(prompt: Int32Array, deadlineSeconds: number): Promise<NativePrefill>
-  fork(params: NativeForkParams): Promise<void>
-  advance(steps: number, deadlineSeconds: number): Promise<NativeAdvance>
-  kill(ids: Int32Array): Promise<void>
-  score(head: NativeHead, ids: Int32Array): Promise<Float32Array>
-  states(ids: Int32Array): Promise<Float32Array>
-  confidence(ids: Int32Array): Promise<Float32Array>
+  fork(race: number, params: NativeForkParams): Promise<void>
+  /**
+   * `turns`: pairs of a race and the generated tokens that its branches go to. Ends as soon as one of them is there,
+   * settled or full. One outcome for each turn; null for a race that runs still, which is told when its turn ends.
+   */
+  advance(turns: Int32Array, deadlineSeconds: number): Promise<(NativeAdvance | null)[]>
+  kill(race: number, ids: Int32Array): Promise<void>
+  /** Frees the cells of branches, which go on after `resume`. `copy`: they are kept in the host's memory meanwhile. */
+  park(race: number, ids: Int32Array, copy: boolean): Promise<void>
+  resume(race: number, ids: Int32Array): Promise<void>
+  /** Streams of another number and length; who lives goes on there. If they cannot be had all is as it was. */
+  reshape(streams: number, cellsPerStream: number): Promise<void>
+  /** Forgets a race and frees what it holds; an unknown one is ignored. */
+  end(race: number): Promise<void>
+  score(head: NativeHead, race: number, ids: Int32Array): Promise<Float32Array>
+  states(race: number, ids: Int32Array): Promise<Float32Array>
+  confidence(race: number, ids: Int32Array): Promise<Float32Array>
   /** As of the end of the last job. */
   occupancy(): NativeOccupancy
   /** What llama.cpp has allocated for it. */

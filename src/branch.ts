@@ -2,16 +2,32 @@ import { BranchCode, type NativeAdvance } from './binding.js'
 import { WinnowError } from './errors.js'
 
 /**
- * Why a branch wrote no more: `end` the model's end token; `stop` a stop token of the caller's; `length` maxTokens;
+ * Why a branch wrote no more: `end` the model's end token; `stop` a stop token or text of the caller's; `refused` a
+ * grammar that allows no token; `length` maxTokens;
  * `context` the model's trained context (maxTokens did not fit); `full` the pool's streams; `deadline` and `stopped`
  * the caller's patience; `failed` the scorer.
  */
-export type FinishReason = 'end' | 'stop' | 'length' | 'context' | 'full' | 'deadline' | 'stopped' | 'failed'
+export type FinishReason =
+  | 'end'
+  | 'stop'
+  | 'refused'
+  | 'length'
+  | 'context'
+  | 'full'
+  | 'deadline'
+  | 'stopped'
+  | 'failed'
 
 export type BranchStatus =
   | { readonly state: 'live' }
   | { readonly state: 'finished'; readonly reason: FinishReason }
   | { readonly state: 'killed'; readonly at: number; readonly why: string }
+
+/** What branches took: branches[i] took counts[i] of the tokens, and then had this status. */
+export type Taken = Pick<
+  NativeAdvance,
+  'branches' | 'counts' | 'status' | 'cuts' | 'tokens' | 'logprobs' | 'entropies' | 'certainties' | 'topConfidences'
+>
 
 /** A score and the number of generated tokens it was read after. */
 export interface Score {
@@ -24,6 +40,8 @@ export class Branch {
   readonly id: number
   status: BranchStatus = { state: 'live' }
   readonly scores: Score[] = []
+  /** Bytes at the end of its text that are no part of it: a stop text, and what came with it. */
+  cut = 0
   /** A finished branch is scored once; its state does not change any more. */
   scoredFinally = false
   #length = 0
@@ -124,7 +142,7 @@ export class Branches {
   }
 
   /** Takes over what the pool says happened. */
-  apply(advance: NativeAdvance): void {
+  apply(advance: Taken): void {
     let offset = 0
     for (let i = 0; i < advance.branches.length; i++) {
       const branch = this.#live(advance.branches[i] as number)
@@ -137,6 +155,7 @@ export class Branches {
       branch.certain(advance.certainties.subarray(offset, end), advance.topConfidences.subarray(offset, end))
       offset = end
       const reason = this.#reason(advance.status[i] as number)
+      branch.cut = advance.cuts[i] as number
       if (reason !== null) branch.status = { state: 'finished', reason }
     }
   }
@@ -161,6 +180,7 @@ export class Branches {
   #reason(code: number): FinishReason | null {
     if (code === BranchCode.end) return 'end'
     if (code === BranchCode.stop) return 'stop'
+    if (code === BranchCode.refused) return 'refused'
     if (code === BranchCode.length) return this.#lengthReason
     return null
   }

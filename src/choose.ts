@@ -11,22 +11,18 @@ import { candidate, grace } from './steps.js'
  * the caller's patience has ended has `grace` left; then the highest score that is known wins.
  */
 export async function choose(round: Round): Promise<void> {
-  const { options, model, pool, head, prompt, n, maxTokens, signal, deadline, forsakePool } = round.setup
+  const { options, model, pool, head, prompt, n, maxTokens, signal, deadline } = round.setup
   if (options.pipeline === null) return
   const { pipeline } = options
   const startedAt = performance.now()
   const { branches, seed } = round.view()
-  const standings = contenders(branches).filter(({ score }) => score !== null)
+  const standings = contenders(branches)
   const finished = standings.map(({ id }) => round.branches.all[id] as (typeof round.branches.all)[number])
   const texts = await textsOf(model, finished)
   const entrants = standings.map(({ reason, score }, i): Entrant => {
     const branch = finished[i] as (typeof finished)[number]
     return { candidate: candidate(branch, texts[i] as string), reason: reason as FinishReason, raw: score as number }
   })
-  // A reward that reads states may still have a job of the pool's in flight, or begin one.
-  const forsake = () => {
-    if (pipeline.needs.includes('states')) forsakePool()
-  }
   const patience = new Patience(deadline, options.stop, grace)
   const { signal: either, release } = follow([signal, patience.over])
   try {
@@ -35,9 +31,7 @@ export async function choose(round: Round): Promise<void> {
     round.choice = await finalChoice(pipeline, entrants, race, scoring, seed, (tokens) => {
       round.choiceTokens += tokens
     })
-    if (round.choice.failure !== null) forsake()
   } catch (error) {
-    forsake()
     signal.throwIfAborted()
     if (!patience.over.aborted) throw error
   } finally {

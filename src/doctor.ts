@@ -2,7 +2,14 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { arch, availableParallelism, cpus, freemem, platform, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
-import { type Loaded, loadBinding, type NativeBinding, type NativeDevice, type NativeModel } from './binding.js'
+import {
+  type Loaded,
+  loadBinding,
+  type NativeAdvance,
+  type NativeBinding,
+  type NativeDevice,
+  type NativeModel
+} from './binding.js'
 import { WinnowError } from './errors.js'
 import { type Gpu, type Installed, installedVariants, type Libraries } from './libraries.js'
 import { randomModelDefaults } from './random-model.js'
@@ -145,8 +152,8 @@ async function decode(binding: NativeBinding, model: NativeModel): Promise<Smoke
     deterministic: false
   })
   try {
-    await pool.prefill(await model.tokenize('Is anybody there?', true, false), 0)
-    await pool.fork({
+    const { race } = await pool.prefill(await model.tokenize('Is anybody there?', true, false), 0)
+    await pool.fork(race, {
       count: branches,
       seed: 1n,
       firstCandidate: 0,
@@ -157,7 +164,8 @@ async function decode(binding: NativeBinding, model: NativeModel): Promise<Smoke
       minP: 0,
       stopTokens: new Int32Array()
     })
-    const { tokens, decodeSeconds, sampleSeconds } = await pool.advance(32, 20)
+    const [moved] = await pool.advance(Int32Array.of(race, 32), 20)
+    const { tokens, decodeSeconds, sampleSeconds } = moved as NativeAdvance
     const seconds = decodeSeconds + sampleSeconds
     if (tokens.length === 0) throw new WinnowError('SMOKE_FAILED', 'Expected tokens of a tiny model but received none')
     return { branches, tokens: tokens.length, seconds, tokensPerSecond: Math.round(tokens.length / seconds) }

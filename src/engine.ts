@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events'
+import { availableParallelism } from 'node:os'
 import { abortable, follow } from './abort.js'
 import { readAnswers } from './answers.js'
 import {
@@ -8,13 +9,14 @@ import {
   type NativeDevice,
   type NativeHead,
   type NativeModel,
-  type NativePool,
   type TokenLists
 } from './binding.js'
 import { embedded } from './embedded.js'
 import { expected, WinnowError } from './errors.js'
 import { type ForecastFacts, forecast } from './forecast.js'
 import { toBlock } from './ladder.js'
+import type { Lease } from './lease.js'
+import { engineConditions, type MapOptions, type MapPrompt, type Mapped, map } from './map.js'
 import { openHead, openModel } from './model.js'
 import {
   type BestOfOptions,
@@ -26,25 +28,28 @@ import {
   resolveOpen
 } from './options.js'
 import { Pace } from './pace.js'
-import type { Plan } from './plan.js'
+import { maxStreams, type Plan } from './plan.js'
 import { defaultScorer, fitTokens, type PlanOptions, planRace } from './planning.js'
 import { type PromptInput, readPrompt } from './prompt.js'
 import { race } from './race.js'
-import type { Expected, Result } from './result.js'
+import type { Compute, Expected, Result } from './result.js'
+import { Scheduler } from './scheduler.js'
+import type { Scorer } from './scorer.js'
 import { Streams } from './streams.js'
 import { Turns } from './turns.js'
 
 /**
- * Opens a GGUF model, or the embedded one when no path is given.
+ * Opens a GGUF model by path or by address (`hf:ORG/REPO:FILE.gguf`, `https://…`; see `download`), or the embedded one
+ * when neither is given.
  *
  * Throws MODEL_NOT_FOUND, MODEL_CORRUPT, MODEL_UNSUPPORTED, HEAD_NOT_FOUND, HEAD_CORRUPT, HEAD_WIDTH,
  * OPTION_INVALID, OPTION_UNKNOWN, ADDON_MISSING, ADDON_MISMATCH, VERSION_MISMATCH, VARIANT_LOADED,
- * VARIANT_UNAVAILABLE, BACKEND_LOAD, OUT_OF_MEMORY.
+ * VARIANT_UNAVAILABLE, BACKEND_LOAD, OUT_OF_MEMORY, and what `download` does.
  */
 export async function open(path?: string, options: OpenOptions = {}): Promise<Engine> {
   const resolved = resolveOpen(options)
-  const { binding } = loadBinding({ gpu: resolved.gpu })
-  return openWith(binding, path, resolved)
+  const { binding, libraries } = loadBinding({ gpu: resolved.gpu })
+  return openWith(binding, path, { ...resolved, gpu: libraries.variant })
 }
 
 /** `open` on a binding at hand: the addon's, or a test's. */
@@ -64,17 +69,18 @@ export async function openWith(
   }
 }
 
-/** An opened model with its head and its pool. Races wait for each other: one pool, one race at a time. */
+/** An opened model with its head and its pool, which any number of races share. */
 export class Engine {
   readonly #binding: NativeBinding
   readonly #model: NativeModel
   readonly #head: NativeHead | null
   readonly #options: ResolvedOpenOptions
   readonly #streams: Streams
+  readonly #scheduler: Scheduler
   readonly #pace = new Pace()
   readonly #closing = new AbortController()
-  /** Of the races: one runs, the others wait. */
-  readonly #turns = new Turns()
+  /** Races ask for their streams in the order of the calls, however long their prompts take to read. */
+  readonly #arrivals = new Turns()
   #closed: Promise<void> | null = null
 
   constructor(binding: NativeBinding, model: NativeModel, head: NativeHead | null, options: ResolvedOpenOptions) {
@@ -83,6 +89,7 @@ export class Engine {
     this.#head = head
     this.#options = options
     this.#streams = new Streams(binding, model, options)
+    this.#scheduler = new Scheduler(this.#streams, sharedStreams(binding.devices()))
     // Every waiting race listens; however many wait, that is no leak.
     setMaxListeners(0, this.#closing.signal)
   }
@@ -103,7 +110,8 @@ export class Engine {
 
   /**
    * Writes n candidates (1..256), stops those the policy rejects, and returns the winner with everything about how
-   * it won. Calls made at the same time are served in turn. An aborted `signal` rejects with its reason; a deadline, a
+   * it won. Calls made at the same time share the pool: as many as it has streams for run at once, the others follow in
+   * the order of the calls. An aborted `signal` rejects with its reason; a deadline, a
    * `stop` or full memory is a `reason` in the result.
    *
    * Throws OPTION_INVALID, OPTION_UNKNOWN, PROMPT_EMPTY, PROMPT_INVALID, PROMPT_TOO_LONG, TEMPLATE_MISSING,
@@ -173,15 +181,21 @@ export class Engine {
     const deadline = performance.now() + (resolved.deadlineMs ?? Number.POSITIVE_INFINITY)
     const { signal, release } = follow([this.#closing.signal, resolved.signal])
     try {
-      const done = await this.#turns.take(signal)
-      try {
-        return await this.#race(n, prompt, resolved, answers, signal, deadline)
-      } finally {
-        done()
-      }
+      return await this.#race(n, prompt, resolved, answers, signal, deadline)
     } finally {
       release()
     }
+  }
+
+  /**
+   * `bestOf` of many prompts, given out as they finish; `map` in map.ts says how. With a journal the model's file is read
+   * once for its checksum. Throws OPTION_INVALID and OPTION_UNKNOWN at the call.
+   */
+  map(
+    prompts: Iterable<MapPrompt> | AsyncIterable<MapPrompt>,
+    options: MapOptions = {}
+  ): AsyncGenerator<Mapped, void, undefined> {
+    return map(this, prompts, options, () => engineConditions(this, this.#options.kvType))
   }
 
   /** The text of tokens, control tokens left out. */
@@ -207,8 +221,8 @@ export class Engine {
 
   async #close(): Promise<void> {
     this.#closing.abort(new WinnowError('ENGINE_CLOSED', 'Expected an open engine but received one that was closed'))
-    await this.#turns.empty
-    await this.#streams.drop()
+    await this.#arrivals.empty
+    await this.#scheduler.close()
     this.#head?.close()
     this.#model.close()
   }
@@ -221,61 +235,83 @@ export class Engine {
     signal: AbortSignal,
     deadline: number
   ): Promise<Result> {
-    const prompt = await abortable(readPrompt(this.#model, input, options.raw), signal)
-    const given = answers === null ? null : await abortable(readAnswers(this.#model, answers), signal)
-    const maxTokens = fitTokens(this.#model.facts, prompt, options.maxTokens)
-    const scorer = options.scorer ?? defaultScorer(this.#head !== null)
-    const pool = await this.#streams.acquire({
-      streams: n,
-      cellsPerStream: prompt.tokens.length + maxTokens,
-      states: [...scorer.needs, ...(options.pipeline?.needs ?? [])].includes('states'),
-      deterministic: options.deterministic
-    })
-    // Before the race: whatever a policy says of itself cannot cost what was written.
-    const foreseen = expectedOf(pool, {
-      n,
-      maxTokens,
-      promptTokens: prompt.tokens.length,
-      policy: options.policy,
-      checkpoints: options.checkpoints,
-      lengths: given === null ? undefined : lengthsOf(given)
-    })
-    // A pool is emptied by the next prefill; after an error of its own it is not to be trusted with that.
-    let forsaken = false
-    const setup = {
-      pool,
-      model: this.#model,
-      head: this.#head,
-      prompt,
-      n,
-      maxTokens,
-      options,
-      given,
-      scorer,
-      signal,
-      deadline
-    }
+    const { prompt, given, maxTokens, leasing } = await this.#arrive(n, input, options, answers, signal)
+    const lease = await leasing
     try {
+      // Before the race: whatever a policy says of itself cannot cost what was written.
+      const foreseen = expectedOf(lease, {
+        n,
+        maxTokens,
+        promptTokens: prompt.tokens.length,
+        policy: options.policy,
+        checkpoints: options.checkpoints,
+        lengths: given === null ? undefined : lengthsOf(given)
+      })
       const result = await race({
-        ...setup,
-        forsakePool: () => {
-          forsaken = true
-        }
+        pool: lease,
+        model: this.#model,
+        head: this.#head,
+        prompt,
+        n,
+        maxTokens,
+        options,
+        given,
+        scorer: this.#scorerOf(options),
+        signal,
+        deadline
       })
       const steps = Math.max(...result.branches.map(({ tokens }) => tokens.length))
-      if (given === null) this.#pace.record(result.usage, steps, options.deterministic)
-      return { ...result, expected: foreseen }
-    } catch (error) {
-      forsaken ||= !signal.aborted
-      throw error
+      // Of steps that others had a part in, this race's share is no measure.
+      if (given === null && lease.alone) this.#pace.record(result.usage, steps, options.deterministic)
+      return { ...result, expected: foreseen, compute: computeOf(this.#options) }
     } finally {
-      if (forsaken) await this.#streams.drop()
+      await lease.end()
     }
+  }
+
+  /** Reads the prompt and asks for streams, one call after the other; what is awaited then is only the streams. */
+  async #arrive(
+    n: number,
+    input: PromptInput,
+    options: ResolvedBestOfOptions,
+    answers: readonly (string | Int32Array)[] | null,
+    signal: AbortSignal
+  ) {
+    const arrived = await this.#arrivals.take(signal)
+    try {
+      const prompt = await abortable(readPrompt(this.#model, input, options.raw), signal)
+      const given = answers === null ? null : await abortable(readAnswers(this.#model, answers), signal)
+      const maxTokens = fitTokens(this.#model.facts, prompt, options.maxTokens)
+      const needs = {
+        streams: n,
+        cellsPerStream: prompt.tokens.length + maxTokens,
+        states: [...this.#scorerOf(options).needs, ...(options.pipeline?.needs ?? [])].includes('states'),
+        deterministic: options.deterministic
+      }
+      return { prompt, given, maxTokens, leasing: this.#scheduler.lease(needs, signal) }
+    } finally {
+      arrived()
+    }
+  }
+
+  #scorerOf({ scorer }: ResolvedBestOfOptions): Scorer {
+    return scorer ?? defaultScorer(this.#head !== null)
   }
 }
 
-function expectedOf(pool: NativePool, facts: ForecastFacts): Expected {
-  const { kvBytes, cells } = pool.occupancy()
+/** Rows of a step beyond which more make it no faster for each: on a GPU its width is nearly free. */
+function sharedStreams(devices: readonly NativeDevice[]): number {
+  return devices.some(({ type }) => type === 'gpu') ? maxStreams : 64
+}
+
+/** `threads` as many as compute. */
+function computeOf({ threads, batch, kvType, flashAttention, gpu }: ResolvedOpenOptions): Compute {
+  const computing = threads === 0 ? availableParallelism() : threads
+  return { threads: computing, batch, kvType, flashAttention, gpu, layout: 'streams' }
+}
+
+function expectedOf(lease: Lease, facts: ForecastFacts): Expected {
+  const { kvBytes, cells } = lease.occupancy
   const own = facts.n * toBlock(facts.promptTokens + facts.maxTokens)
   return { ...forecast(facts), cellBytes: Math.round((own * kvBytes) / cells) }
 }

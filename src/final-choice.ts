@@ -8,7 +8,7 @@ import type { Contender, ShapedContender } from './contender.js'
 import { expected, WinnowError } from './errors.js'
 import type { Judge, Judging } from './judge.js'
 import type { Pipeline } from './pipeline.js'
-import { beginScoring, type Candidate, type RaceFacts, type Scorer, type Scoring, scoresOf } from './scorer.js'
+import { beginInTime, type Candidate, type RaceFacts, type Scorer, type Scoring, scoresOf } from './scorer.js'
 import { highestBy } from './selection.js'
 import type { Shaper } from './shaper.js'
 
@@ -96,16 +96,11 @@ async function reward(
   scoring: Scoring,
   spend: (tokens: number) => void
 ): Promise<readonly Contender[]> {
+  const candidates = entrants.map(({ candidate }) => candidate)
   const columns: ArrayLike<number>[] = []
   for (const scorer of scorers) {
-    const beginning = beginScoring(scorer, race)
-    const session = await abortable(beginning, scoring.signal).catch((error: unknown) => {
-      // Whoever begins all the same has nobody left to score for.
-      beginning.then((late) => late.end?.()).catch(() => {})
-      throw error
-    })
+    const session = await beginInTime(scorer, race)
     try {
-      const candidates = entrants.map(({ candidate }) => candidate)
       columns.push(await abortable(scoresOf(scorer.name, session, candidates, scoring), scoring.signal))
     } finally {
       await session.end?.()

@@ -1,25 +1,26 @@
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
-import { pipeline } from 'node:stream/promises'
 import { gguf } from '@huggingface/gguf'
 import type { NativeBinding, NativeHead, NativeModel, NativeModelParams } from './binding.js'
+import { localModel } from './download.js'
 import { expected, WinnowError } from './errors.js'
 import type { ResolvedOpenOptions } from './options.js'
 
+export { sha256 } from './checksum.js'
+
 /**
- * Loads weights and vocabulary. The file's header is read in JavaScript first: llama.cpp asserts, and so ends the
- * process, on some malformed files that this gate refuses. Without `weights` the model serves for plans only.
+ * Loads weights and vocabulary, of an address once its file is here (download.ts). The file's header is read in
+ * JavaScript first: llama.cpp asserts, and so ends the process, on some malformed files that this gate refuses. Without
+ * `weights` the model serves for plans only.
  *
- * Throws MODEL_NOT_FOUND, MODEL_CORRUPT, MODEL_UNSUPPORTED, DEVICE_UNKNOWN, OUT_OF_MEMORY.
+ * Throws MODEL_NOT_FOUND, MODEL_CORRUPT, MODEL_UNSUPPORTED, DEVICE_UNKNOWN, OUT_OF_MEMORY, and what `download` does.
  */
 export async function openModel(
   binding: NativeBinding,
-  path: string,
+  pathOrAddress: string,
   options: ResolvedOpenOptions,
   weights = true
 ): Promise<NativeModel> {
-  return openFile(binding, path, options, { weights })
+  return openFile(binding, pathOrAddress, options, { weights })
 }
 
 /**
@@ -28,18 +29,20 @@ export async function openModel(
  */
 export async function openRanker(
   binding: NativeBinding,
-  path: string,
+  pathOrAddress: string,
   options: ResolvedOpenOptions
 ): Promise<NativeModel> {
-  return openFile(binding, path, options, { ranker: true })
+  return openFile(binding, pathOrAddress, options, { ranker: true })
 }
 
 async function openFile(
   binding: NativeBinding,
-  path: string,
+  pathOrAddress: string,
   options: ResolvedOpenOptions,
   use: Pick<NativeModelParams, 'weights' | 'ranker'>
 ): Promise<NativeModel> {
+  options.signal?.throwIfAborted()
+  const path = await localModel(pathOrAddress, options)
   await checkFile(path, 'the model', 'MODEL_NOT_FOUND')
   await checkHeader(path)
   const { gpuLayers, devices, split, mainGpu, tensorSplit, mmap, mlock, checkTensors, gpu } = options
@@ -84,13 +87,6 @@ export async function openHead(
     )
   }
   return head
-}
-
-/** SHA-256 of a file, hexadecimal. */
-export async function sha256(path: string): Promise<string> {
-  const hash = createHash('sha256')
-  await pipeline(createReadStream(path), hash)
-  return hash.digest('hex')
 }
 
 async function checkFile(path: string, what: string, code: string): Promise<void> {

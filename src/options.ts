@@ -1,10 +1,12 @@
 import { z } from 'zod'
 import type { Branch } from './branch.js'
 import type { Checkpoints } from './checkpoint.js'
+import type { DownloadOptions } from './download.js'
 import { expected, WinnowError } from './errors.js'
 import type { Pipeline } from './pipeline.js'
 import { bestOfN } from './policies/best-of-n.js'
 import type { Policy } from './policy.js'
+import { oneGrammar, type SamplingRules, samplingRulesSchema } from './sampling-rules.js'
 import { type ScoreFunction, type Scorer, scorerOf } from './scorer.js'
 
 /** A pino-shaped logger; the library prints nothing of its own. */
@@ -14,7 +16,8 @@ export interface Logger {
   warn(object: object, message?: string): void
 }
 
-export interface OpenOptions {
+/** Those of a download are for models given by address: loading itself heeds no signal. */
+export interface OpenOptions extends DownloadOptions {
   /** Path of a reward head; null for none. Default: the embedded head with the embedded model, otherwise none. */
   readonly head?: string | null | undefined
   /** Which prebuilt llama.cpp to use; `auto` takes the best that loads and falls back to the CPU. Default `auto`. */
@@ -48,7 +51,7 @@ export interface OpenOptions {
   readonly onLoad?: ((share: number) => void) | undefined
 }
 
-export interface SamplingOptions {
+export interface SamplingOptions extends SamplingRules {
   /** 0 is greedy. Default 1. */
   readonly temperature?: number | undefined
   /** 0 is off. Default 0. */
@@ -111,7 +114,9 @@ export interface BestOfOptions {
 
 type Resolved<T> = { readonly [K in keyof T]-?: Exclude<T[K], undefined> }
 
-export interface ResolvedOpenOptions extends Resolved<Omit<OpenOptions, 'head' | 'logger' | 'onLoad'>> {
+export interface ResolvedOpenOptions
+  extends Resolved<Omit<OpenOptions, 'head' | 'logger' | 'onLoad' | keyof DownloadOptions>>,
+    DownloadOptions {
   /** Undefined where the caller said nothing. */
   readonly head: string | null | undefined
   readonly logger: Logger
@@ -128,7 +133,7 @@ export interface ResolvedBestOfOptions
   readonly scorer: Scorer | null
   /** Null: the policy chooses. */
   readonly pipeline: Pipeline | null
-  readonly sampling: Resolved<SamplingOptions>
+  readonly sampling: z.output<typeof samplingSchema>
   readonly seed: bigint
 }
 
@@ -178,7 +183,10 @@ const openSchema = z.strictObject({
   kvType: one('f32', 'f16', 'q8_0', 'q4_0').default('f16'),
   flashAttention: one('auto', 'on', 'off').default('auto'),
   logger: having<Logger>('a logger with debug, info and warn', 'debug', 'info', 'warn').default(silent),
-  onLoad: callback<(share: number) => void>()
+  onLoad: callback<(share: number) => void>(),
+  models: check<string>((value) => typeof value === 'string' && value !== '', 'a folder').optional(),
+  signal,
+  onDownload: callback<(bytes: number, total: number) => void>()
 })
 
 const samplingSchema = z.strictObject({
@@ -187,7 +195,8 @@ const samplingSchema = z.strictObject({
   topP: check<number>((value) => numeric(value) && value > 0 && value <= 1, 'a number above 0 and at most 1').default(
     1
   ),
-  minP: range(0, 1).default(0)
+  minP: range(0, 1).default(0),
+  ...samplingRulesSchema.shape
 })
 
 type Parts = Readonly<Record<string, readonly [test: (value: unknown) => boolean, what: string]>>
@@ -234,7 +243,7 @@ const bestOfSchema = z.strictObject({
     (value) => Array.isArray((value as Pipeline | null)?.judges),
     'a pipeline such as pipeline({ select: argmax() })'
   ).optional(),
-  sampling: samplingSchema.prefault({}),
+  sampling: samplingSchema.superRefine(oneGrammar).prefault({}),
   seed: check<number | bigint>(
     (value) =>
       typeof value === 'bigint'

@@ -71,7 +71,7 @@ export async function planRace(
   const outlines: Outline[] = []
   const outlined = async (path: string, opening: ResolvedOpenOptions): Promise<Outline> => {
     signal.throwIfAborted()
-    const outline = await Outline.open(site.binding, path, opening)
+    const outline = await Outline.open(site.binding, path, { ...opening, signal })
     outlines.push(outline)
     return outline
   }

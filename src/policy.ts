@@ -1,5 +1,6 @@
 import type { BranchStatus, FinishReason, Score } from './branch.js'
 import type { Checkpoints } from './checkpoint.js'
+import { WinnowError } from './errors.js'
 
 /** One branch as a policy sees it. */
 export interface Standing {
@@ -67,22 +68,32 @@ const cutOff: ReadonlySet<FinishReason | null> = new Set(['deadline', 'stopped',
  * scores are partial ones.
  */
 export function contenders(branches: readonly Standing[]): Standing[] {
-  const finished = branches.filter((branch) => branch.state === 'finished' && branch.score !== null)
-  const whole = finished.filter((branch) => !cutOff.has(branch.reason))
-  return whole.length > 0 ? whole : finished.filter((branch) => branch.tokens > 0)
+  const whole = branches.filter(isWhole)
+  return whole.length > 0 ? whole : branches.filter((branch) => isScored(branch) && branch.tokens > 0)
+}
+
+/** Finished and not cut off: its score is a final one. */
+export function isWhole(branch: Standing): boolean {
+  return isScored(branch) && !cutOff.has(branch.reason)
+}
+
+function isScored({ state, score }: Standing): boolean {
+  return state === 'finished' && score !== null
 }
 
 /** The contender with the highest score, ties to the lower id. */
 export function highest(branches: readonly Standing[]): number | null {
-  return best(contenders(branches))
-}
-
-function best(branches: readonly Standing[]): number | null {
   let winner: Standing | null = null
-  for (const branch of branches) {
+  for (const branch of contenders(branches)) {
     if (winner === null || (branch.score as number) > (winner.score as number)) winner = branch
   }
   return winner?.id ?? null
+}
+
+/** Throws SCORE_INVALID where there is none to decide by. */
+export function scoreOf({ id, score }: Standing): number {
+  if (score !== null && !Number.isNaN(score)) return score
+  throw new WinnowError('SCORE_INVALID', `Expected a score for branch ${id} but received ${score}`)
 }
 
 /** Nearest whole number, halves to the even one: Python's `round`, which the reference rule is written in. */

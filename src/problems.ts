@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expected, WinnowError } from './errors.js'
 import type { ChatMessage, PromptInput } from './prompt.js'
+import { isObject } from './sources/strict-json.js'
 
 export interface Problem {
   readonly prompt: PromptInput
@@ -40,6 +41,11 @@ export async function readLines<T>(
 
 /** One line. `where` names it in errors. */
 export function parseProblem(line: string, where: string): Problem {
+  return problemOf(parseObject(line, where), where)
+}
+
+/** A line whatever its keys. Throws PROBLEMS_INVALID. */
+export function parseObject(line: string, where: string): Readonly<Record<string, unknown>> {
   let value: unknown
   try {
     value = JSON.parse(line)
@@ -48,10 +54,12 @@ export function parseProblem(line: string, where: string): Problem {
       cause: error
     })
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw expected('PROBLEMS_INVALID', 'a JSON object', where, value)
-  }
-  const { prompt, answer = null } = value as { prompt?: unknown; answer?: unknown }
+  if (!isObject(value)) throw expected('PROBLEMS_INVALID', 'a JSON object', where, value)
+  return value
+}
+
+/** Throws PROBLEMS_INVALID. */
+export function problemOf({ prompt, answer = null }: Readonly<Record<string, unknown>>, where: string): Problem {
   if (!isPrompt(prompt)) throw expected('PROBLEMS_INVALID', 'text or messages as "prompt"', where, prompt)
   if (!isAnswer(answer)) throw expected('PROBLEMS_INVALID', 'text or a number as "answer"', where, answer)
   return { prompt, answer: answer === null ? null : String(answer) }

@@ -20,24 +20,6 @@ export function auroc(scores: ArrayLike<number>, right: ArrayLike<boolean>): num
   return (sum - (positives * (positives + 1)) / 2) / (positives * negatives)
 }
 
-/** Correlation of two lists (Pearson 1895). Null where one does not vary. */
-export function pearson(a: ArrayLike<number>, b: ArrayLike<number>): number | null {
-  const n = a.length
-  let [meanA, meanB] = [0, 0]
-  for (let i = 0; i < n; i++) {
-    meanA += (a[i] as number) / n
-    meanB += (b[i] as number) / n
-  }
-  let [both, squareA, squareB] = [0, 0, 0]
-  for (let i = 0; i < n; i++) {
-    const [x, y] = [(a[i] as number) - meanA, (b[i] as number) - meanB]
-    both += x * y
-    squareA += x * x
-    squareB += y * y
-  }
-  return squareA === 0 || squareB === 0 ? null : both / Math.sqrt(squareA * squareB)
-}
-
 /**
  * Kendall's tau-b (Kendall 1945): concordant less discordant pairs, corrected for ties, in n log n steps (Knight
  * 1966). Null where one list does not vary.
@@ -71,12 +53,6 @@ export function ranksOf(values: ArrayLike<number>): Float64Array {
     begin = end
   }
   return ranks
-}
-
-/** The mean of a measure over groups, of those where it exists; null where it exists in none. */
-export function within<T>(groups: readonly T[], measure: (group: T) => number | null): number | null {
-  const found = groups.map(measure).filter((value) => value !== null)
-  return found.length === 0 ? null : found.reduce((sum, value) => sum + value, 0) / found.length
 }
 
 function tiedPairs(sorted: readonly number[]): number {

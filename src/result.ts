@@ -3,8 +3,11 @@ import type { Branch, BranchStatus, Score } from './branch.js'
 import { expected, WinnowError } from './errors.js'
 import type { FinalChoice } from './final-choice.js'
 import type { Forecast } from './forecast.js'
+import type { ResolvedOpenOptions } from './options.js'
 import { highest } from './policy.js'
 import type { Phases, RaceReason, Round } from './round.js'
+import type { Settings } from './timing.js'
+import { tokenLists } from './token-lists.js'
 
 /** One candidate as it ended. */
 export interface ResultBranch {
@@ -42,17 +45,24 @@ export interface Usage {
   /** savedTokens / (savedTokens + generatedTokens); null like savedTokens. */
   readonly savedShare: number | null
   readonly wallSeconds: number
-  /** Parts of wallSeconds; they sum to it. */
+  /** Parts of wallSeconds; they sum to it. Of steps shared with other races the own share, by rows; the rest is `other`. */
   readonly seconds: Readonly<Phases> & { readonly other: number }
   /** The most KV cells in use at once; a cell holds one token of one branch. */
   readonly peakCells: number
-  /** Bytes of the pool's cells, used or not. */
+  /** Bytes of the pool's cells, used or not, and whoever else used them. */
   readonly cellBytes: number
 }
 
 export interface Expected extends Forecast {
   /** Bytes of the cells of a pool for this race alone; the pool at hand, in `usage.cellBytes`, may be larger. */
   readonly cellBytes: number
+}
+
+/** What it was computed with: what depends on the machine, and moves log-probabilities by rounding at least. */
+export interface Compute extends Settings {
+  /** The variant of llama.cpp; `auto` only where the binding is a test's. */
+  readonly gpu: ResolvedOpenOptions['gpu']
+  readonly layout: 'streams'
 }
 
 export interface Result {
@@ -73,15 +83,16 @@ export interface Result {
   readonly scorer: string
   readonly policy: string
   readonly checkpoints: string
+  readonly compute: Compute
   readonly seed: bigint
 }
 
 /** A race as a value, but for what was foreseen of it. */
-export type Outcome = Omit<Result, 'expected'>
+export type Outcome = Omit<Result, 'expected' | 'compute'>
 
 /** Picks the winner and turns the race into a value. */
 export async function concludeRace(round: Round): Promise<Outcome> {
-  const { options, model, scorer, pool } = round.setup
+  const { options, model, scorer } = round.setup
   const texts = await textsOf(model, round.branches.all)
   const branches = round.branches.all.map((branch, i) => resultBranch(branch, texts[i] as string))
   const view = round.view()
@@ -97,8 +108,6 @@ export async function concludeRace(round: Round): Promise<Outcome> {
       id
     )
   }
-  // A pool is used again: until this race has decoded, its peak is an earlier one's.
-  round.peakCells = round.processedTokens > 0 ? pool.occupancy().cellsPeak : 0
   return {
     text: winner?.text ?? '',
     score: winner?.score ?? null,
@@ -117,12 +126,14 @@ export async function concludeRace(round: Round): Promise<Outcome> {
 
 /** The texts of branches, in one crossing. */
 export async function textsOf(model: NativeModel, branches: readonly Branch[]): Promise<string[]> {
-  const offsets = new Int32Array(branches.length + 1)
-  for (const [i, branch] of branches.entries()) offsets[i + 1] = (offsets[i] as number) + branch.length
-  const tokens = new Int32Array(offsets[branches.length] as number)
-  for (const [i, branch] of branches.entries()) tokens.set(branch.tokens, offsets[i])
+  const { tokens, offsets } = tokenLists(branches.map((branch) => branch.tokens))
   try {
-    return await model.detokenize(tokens, offsets, false)
+    return await model.detokenize(
+      tokens,
+      offsets,
+      false,
+      Int32Array.from(branches, ({ cut }) => cut)
+    )
   } catch (error) {
     throw WinnowError.from(error)
   }
@@ -143,7 +154,8 @@ function resultBranch(branch: Branch, text: string): ResultBranch {
 }
 
 function usageOf(round: Round): Usage {
-  const { branches, seconds, processedTokens, peakCells, wallSeconds } = round
+  const { branches, seconds, processedTokens, wallSeconds } = round
+  const { peakCells, occupancy } = round.setup.pool
   const generatedTokens = branches.tokens
   const savedTokens = estimateSaved(branches.finished, branches.killed)
   const spent = Object.values(seconds).reduce((sum, part) => sum + part, 0)
@@ -157,7 +169,7 @@ function usageOf(round: Round): Usage {
     wallSeconds,
     seconds: { ...seconds, other: Math.max(0, wallSeconds - spent) },
     peakCells,
-    cellBytes: round.setup.pool.occupancy().kvBytes
+    cellBytes: occupancy.kvBytes
   }
 }
 

@@ -1,7 +1,8 @@
-import type { NativeHead, NativeModel, NativePool, TokenLists } from './binding.js'
+import type { NativeHead, NativeModel, TokenLists } from './binding.js'
 import { type Branch, Branches } from './branch.js'
 import type { WinnowError } from './errors.js'
 import type { FinalChoice } from './final-choice.js'
+import type { Lease } from './lease.js'
 import type { ResolvedBestOfOptions } from './options.js'
 import type { Standing, View } from './policy.js'
 import type { Prompt } from './prompt.js'
@@ -14,7 +15,7 @@ import type { Scorer, ScoringSession } from './scorer.js'
 export type RaceReason = 'settled' | 'full' | 'deadline' | 'stopped' | 'failed'
 
 export interface RaceSetup {
-  readonly pool: NativePool
+  readonly pool: Lease
   readonly model: NativeModel
   readonly head: NativeHead | null
   readonly prompt: Prompt
@@ -29,8 +30,6 @@ export interface RaceSetup {
   readonly signal: AbortSignal
   /** `performance.now()` at which the deadline falls; infinity for none. */
   readonly deadline: number
-  /** To be called when somebody else may still be using the pool after this race: no other race may have it. */
-  readonly forsakePool: () => void
 }
 
 /** Seconds spent, by phase. `other` is the remainder: crossings, bookkeeping, callbacks. */
@@ -68,7 +67,6 @@ export class Round {
   memory: unknown = undefined
   /** Rows decoded, the prompt's included. */
   processedTokens = 0
-  peakCells = 0
   readonly #seed: number
   /** Finished since the last checkpoint. */
   #fresh: ReadonlySet<Branch> = new Set()

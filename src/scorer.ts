@@ -1,6 +1,8 @@
-import type { ModelFacts, NativeHead, NativePool } from './binding.js'
+import { abortable } from './abort.js'
+import type { ModelFacts, NativeHead } from './binding.js'
 import type { BranchStatus } from './branch.js'
 import { codes, expected, WinnowError } from './errors.js'
+import type { RacePool } from './lease.js'
 import type { ChatMessage } from './prompt.js'
 
 /** One branch as a scorer sees it. The arrays are views: read them during the call, copy what must outlive it. */
@@ -23,7 +25,7 @@ export interface Candidate {
 
 /** What a scorer may use besides the candidates. */
 export interface Scoring {
-  readonly pool: NativePool
+  readonly pool: RacePool
   /** The prompt as the model reads it, template included. */
   readonly prompt: string
   /** Aborted when the race is, or goes on without this call's scores; a scorer that takes long should listen. */
@@ -95,6 +97,18 @@ export async function beginScoring(scorer: Scorer, race: RaceFacts): Promise<Sco
     return await scorer.begin(race)
   } catch (error) {
     throw scorerError(scorer.name, error)
+  }
+}
+
+/** The same, unless the race's signal aborts first: then a rejection with its reason. */
+export async function beginInTime(scorer: Scorer, race: RaceFacts): Promise<ScoringSession> {
+  const beginning = beginScoring(scorer, race)
+  try {
+    return await abortable(beginning, race.signal)
+  } catch (error) {
+    // Whoever begins all the same has nobody left to score for, and others may wait for its turn.
+    beginning.then((late) => late.end?.()).catch(() => {})
+    throw error
   }
 }
 

@@ -7,6 +7,9 @@ export interface Interval {
   readonly high: number
 }
 
+/** What lies beyond each end of an interval of 95%. */
+const tail = (1 - 0.95) / 2
+
 /** Uniform numbers in [0, 1) from a 32-bit seed: xoshiro128** (Blackman and Vigna 2018), seeded by splitmix32. */
 export function generator(seed: number): () => number {
   let mixed = seed >>> 0
@@ -42,19 +45,26 @@ export function resamples(count: number, seed: number, rounds = 2000): readonly 
 }
 
 /**
- * The percentile bootstrap interval of a statistic (Efron 1979). `statistic` gets indices of items, each as often as
- * it was drawn. `level` 0.95 gives the 2.5th and 97.5th percentiles.
+ * The 95% percentile bootstrap interval of a statistic (Efron 1979). `statistic` gets indices of items, each as often as
+ * it was drawn. `counts` says which of its values do: all, unless told otherwise.
  */
 export function bootstrap(
   count: number,
   drawn: readonly Int32Array[],
   statistic: (items: Int32Array) => number,
-  level = 0.95
+  counts: (value: number) => boolean = () => true
 ): Interval {
   const all = Int32Array.from({ length: count }, (_, i) => i)
-  const values = drawn.map(statistic).sort((a, b) => a - b)
-  const tail = (1 - level) / 2
+  const values = drawn
+    .map(statistic)
+    .filter(counts)
+    .sort((a, b) => a - b)
   return { mean: statistic(all), low: quantile(values, tail), high: quantile(values, 1 - tail) }
+}
+
+/** NaN of none. */
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
 }
 
 /** Of sorted values, with linear interpolation between neighbours (type 7 of Hyndman and Fan 1996). */

@@ -6,7 +6,8 @@ import type { Progress } from './options.js'
 import type { Decision } from './policy.js'
 import { textsOf } from './result.js'
 import type { RaceReason, Round } from './round.js'
-import { beginScoring, type Candidate, type ScoringSession, scorerError, scoresOf } from './scorer.js'
+import { nativeRules } from './sampling-rules.js'
+import { beginInTime, type Candidate, type ScoringSession, scorerError, scoresOf } from './scorer.js'
 
 /** How long a watched race advances before it shows itself again, seconds. */
 const glance = 0.1
@@ -20,7 +21,7 @@ export async function prefill(round: Round): Promise<void> {
   if (outOfPatience(round)) return
   const done = await native(pool.prefill(prompt.tokens, secondsLeft(round)))
   round.seconds.prefill += done.seconds
-  round.processedTokens += done.tokens
+  round.processedTokens += done.decoded
   if (done.reason === 'aborted') interrupted(round)
   if (done.reason === 'deadline') end(round, 'deadline')
 }
@@ -37,12 +38,9 @@ export async function prepare(round: Round): Promise<void> {
   // The session keeps this signal; once patience has been released it follows the race's alone.
   const { signal: either } = follow([signal, patience.over])
   const race = { model: model.facts, head, turns: prompt.turns, n, maxTokens, signal: either }
-  const beginning = beginScoring(scorer, race)
   try {
-    round.session = await abortable(beginning, either)
+    round.session = await beginInTime(scorer, race)
   } catch (error) {
-    // Whoever begins all the same has nobody left to score for, and others may wait for its turn.
-    beginning.then((session) => session.end?.()).catch(() => {})
     signal.throwIfAborted()
     if (!patience.over.aborted) throw error
     outOfPatience(round)
@@ -64,10 +62,13 @@ export async function fork(round: Round): Promise<void> {
   if (round.reason !== null) return
   const { pool, options, n, maxTokens, given } = round.setup
   const { seed, sampling } = options
+  const { temperature, topK, topP, minP } = sampling
   const stopTokens = Int32Array.from(options.stopTokens)
   const needs = [...round.setup.scorer.needs, ...(round.session?.needs ?? []), ...(options.pipeline?.needs ?? [])]
   const certainties = needs.includes('distributions')
-  const branches = { count: n, seed, firstCandidate: 0, maxTokens, ...sampling, stopTokens, certainties }
+  const rules = await nativeRules(sampling)
+  const truncation = { temperature, topK, topP, minP }
+  const branches = { count: n, seed, firstCandidate: 0, maxTokens, ...truncation, stopTokens, certainties, rules }
   await native(pool.fork(given === null ? branches : { ...branches, given }))
 }
 
@@ -79,7 +80,7 @@ export async function advance(round: Round): Promise<void> {
     const patience = secondsLeft(round)
     // A watched race stops at a glance and goes on: what is sampled does not depend on where it pauses.
     const glancing = options.onProgress !== undefined && (patience === 0 || patience > glance)
-    const moved = await native(pool.advance(target - round.tokens, glancing ? glance : patience))
+    const moved = await native(pool.advance(target, glancing ? glance : patience))
     round.seconds.decode += moved.decodeSeconds
     round.seconds.sample += moved.sampleSeconds
     round.processedTokens += moved.decoded
@@ -89,7 +90,7 @@ export async function advance(round: Round): Promise<void> {
     if (moved.reason === 'full') return end(round, 'full')
     if (moved.reason === 'settled') return end(round, 'settled')
     if (moved.reason === 'reached') return
-    if (!glancing) return end(round, 'deadline')
+    if (moved.reason === 'deadline' && !glancing) return end(round, 'deadline')
   }
 }
 
@@ -128,15 +129,13 @@ async function patiently(
   session: ScoringSession,
   candidates: readonly Candidate[]
 ): Promise<ArrayLike<number> | null> {
-  const { pool, prompt, scorer, signal, options, deadline, forsakePool } = round.setup
+  const { pool, prompt, scorer, signal, options, deadline } = round.setup
   const patience = new Patience(deadline, options.stop, grace)
   const { signal: either, release } = follow([signal, patience.over])
   try {
     const scoring = { pool, prompt: prompt.text, signal: either }
     return await abortable(scoresOf(scorer.name, session, candidates, scoring), either)
   } catch (error) {
-    // It may still have a job of the pool's in flight, or begin one; or the pool itself is what failed.
-    forsakePool()
     signal.throwIfAborted()
     if (patience.over.aborted) {
       outOfPatience(round)

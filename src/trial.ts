@@ -10,7 +10,7 @@ import { isRight } from './verifier.js'
 export interface Conditions {
   readonly n: number
   readonly seed: bigint
-  readonly sampling: Required<SamplingOptions>
+  readonly sampling: SamplingOptions
   readonly maxTokens: number
   readonly deterministic: boolean
   readonly raw: boolean

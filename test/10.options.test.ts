@@ -8,7 +8,7 @@ describe('the options of bestOf', () => {
   it('have defaults, and come out frozen', () => {
     const options = resolveBestOf()
     expect(options).toMatchObject({ maxTokens: 512, raw: false, deterministic: false, seed: 0n, scorer: null })
-    expect(options.sampling).toEqual({ temperature: 1, topK: 0, topP: 1, minP: 0 })
+    expect(options.sampling).toMatchObject({ temperature: 1, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, stop: [] })
     expect(options.policy.name).toBe('best-of-n')
     expect(Object.isFrozen(options)).toBe(true)
   })

@@ -1,24 +1,20 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { BranchCode, type NativeAdvance } from '../src/binding.js'
-import { Branches } from '../src/branch.js'
+import { BranchCode } from '../src/binding.js'
+import { Branches, type Taken } from '../src/branch.js'
 
-function moved(rows: readonly (readonly [id: number, tokens: readonly number[], status?: number])[]): NativeAdvance {
+function moved(rows: readonly (readonly [id: number, tokens: readonly number[], status?: number])[]): Taken {
   const tokens = rows.flatMap(([, written]) => written)
   return {
-    reason: 'reached',
-    steps: 1,
     branches: Int32Array.from(rows, ([id]) => id),
     counts: Int32Array.from(rows, ([, written]) => written.length),
     status: Uint8Array.from(rows, ([, , status]) => status ?? BranchCode.live),
+    cuts: new Int32Array(rows.length),
     tokens: Int32Array.from(tokens),
     logprobs: Float32Array.from(tokens, (token) => -token),
     entropies: Float32Array.from(tokens, (token) => token / 2),
     certainties: new Float32Array(0),
-    topConfidences: new Float32Array(0),
-    decoded: tokens.length,
-    decodeSeconds: 0,
-    sampleSeconds: 0
+    topConfidences: new Float32Array(0)
   }
 }
 

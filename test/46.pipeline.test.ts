@@ -23,7 +23,7 @@ function entrant(id: number, raw: number, tokens = 10, text = ''): Entrant {
 }
 const controller = new AbortController()
 const scoring = { prompt: 'why?', signal: controller.signal } as Scoring
-const race = {} as RaceFacts
+const race = { signal: controller.signal } as RaceFacts
 const run = (options: PipelineOptions, entrants: readonly Entrant[]) =>
   finalChoice(pipeline(options), entrants, race, scoring, 1)
 const reward = (...scores: number[]): PlainScorer => ({ name: 'reward', needs: ['text'], score: () => scores })

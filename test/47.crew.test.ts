@@ -4,7 +4,8 @@ import { basename, dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { Contender } from '../src/contender.js'
-import type { Candidate, Scoring } from '../src/scorer.js'
+import type { Scoring } from '../src/scorer.js'
+import { candidate } from './fakes/candidate.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const built = join(root, 'build-test/crew')
@@ -198,10 +199,7 @@ it('a thread loads nothing of the package but what it calls: never the addon', (
 
 describe('a routine as a scorer', () => {
   const scoring = { prompt: 'how many?', signal: never } as Scoring
-  const candidates = ['a', 'hang', 'ccc'].map((text, id): Candidate => {
-    const none = new Float32Array()
-    return { id, state: 'live', tokens: new Int32Array(id), logprobs: none, entropies: none, text }
-  })
+  const candidates = ['a', 'hang', 'ccc'].map((text, id) => candidate(id, text))
 
   it('scores the branch whose call hangs as the option says, and the others by their calls', async () => {
     const scorer = (onTimeout: number) =>
@@ -238,7 +236,7 @@ describe('a routine as a scorer', () => {
     const warnings: string[] = []
     const note = (warning: Error) => void warnings.push(warning.message)
     process.on('warning', note)
-    const many = Array.from({ length: 200 }, (_, id) => ({ ...(candidates[0] as Candidate), id, text: 'x'.repeat(id) }))
+    const many = Array.from({ length: 200 }, (_, id) => candidate(id, 'x'.repeat(id)))
     const scores = await routineScorer(crewOf({ threads: 2 }), routine(tricks, 'length')).score(many, scoring)
     expect(scores).toEqual(many.map(({ id }) => id))
     await new Promise((resolve) => setImmediate(resolve))
@@ -316,11 +314,7 @@ describe('the bundled verifiers in their threads', () => {
 
   it('an expression that backtracks without end is ended by the time limit', async () => {
     const scorer = routineScorer(crewOf(), bundled.matchesPattern(/^(a+)+$/), { limitMs: 500, onTimeout: 0 })
-    const none = new Float32Array()
-    const texts = ['aaaa', `${'a'.repeat(60)}b`]
-    const candidates = texts.map((text, id): Candidate => {
-      return { id, state: 'live', tokens: new Int32Array(), logprobs: none, entropies: none, text }
-    })
+    const candidates = ['aaaa', `${'a'.repeat(60)}b`].map((text, id) => candidate(id, text))
     expect(await scorer.score(candidates, { prompt: '', signal: never } as Scoring)).toEqual([1, 0])
   })
 

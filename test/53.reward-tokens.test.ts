@@ -6,9 +6,9 @@ import { loadBinding, type NativeBinding, type NativeMirror, type NativeMirrorRe
 import { every } from '../src/checkpoint.js'
 import { embedded, example } from '../src/embedded.js'
 import { type Engine, open } from '../src/engine.js'
-import { writeHeadFile } from '../src/heads/file.js'
 import { specReject } from '../src/policies/spec-reject.js'
 import { RewardModel } from '../src/reward/reward-model.js'
+import { linearHead } from './fakes/linear-head.js'
 
 const { binding } = loadBinding()
 const template = "{% for m in messages %}Q{{ m['content'] }}A{% endfor %}. So it is"
@@ -18,11 +18,8 @@ let head = ''
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'winnow-reward-tokens-'))
   engine = await open(undefined, { threads: 1 })
-  head = join(folder, 'head.gguf')
-  const { width } = engine.model
-  const outer = { weight: Float32Array.from({ length: width }, (_, i) => (i % 5) - 2), bias: Float32Array.of(0) }
-  const facts = { width, features: [], inner: null, activation: 'silu', trainedOn: 'nothing', modelSha256: '' } as const
-  await writeHeadFile(head, { ...facts, outer })
+  const weight = Float32Array.from({ length: engine.model.width }, (_, i) => (i % 5) - 2)
+  head = await linearHead(join(folder, 'head.gguf'), weight)
 })
 afterAll(async () => {
   await engine.close()

@@ -6,10 +6,10 @@ import { parseArm } from '../src/arm.js'
 import { every } from '../src/checkpoint.js'
 import { embedded, example } from '../src/embedded.js'
 import { type Engine, open } from '../src/engine.js'
-import { writeHeadFile } from '../src/heads/file.js'
 import { sha256 } from '../src/model.js'
 import type { Result } from '../src/result.js'
 import { headFile } from '../src/scorers/head-file.js'
+import { linearHead } from './fakes/linear-head.js'
 import { FakeModel } from './fakes/model.js'
 
 let folder = ''
@@ -23,12 +23,9 @@ afterAll(async () => {
   await rm(folder, { recursive: true })
 })
 
-async function linear(name: string, width: number): Promise<string> {
-  const path = join(folder, name)
-  const outer = { weight: Float32Array.from({ length: width }, (_, i) => i % 3), bias: Float32Array.of(2) }
-  const facts = { width, features: [], inner: null, activation: 'silu', trainedOn: 'nothing', modelSha256: '' } as const
-  await writeHeadFile(path, { ...facts, outer })
-  return path
+function linear(name: string, width: number): Promise<string> {
+  const weight = Float32Array.from({ length: width }, (_, i) => i % 3)
+  return linearHead(join(folder, name), weight, 2)
 }
 
 const race = { seed: 3, maxTokens: 40, checkpoints: every(8) }

@@ -4,6 +4,7 @@ import { embedded } from '../src/embedded.js'
 import { type Mirrors, RewardSession, type Steps } from '../src/reward/session.js'
 import { vocabularyOf } from '../src/reward/vocabulary.js'
 import type { Candidate, RaceFacts, Scoring } from '../src/scorer.js'
+import { candidate } from './fakes/candidate.js'
 import { FakeMirror, logitOf } from './fakes/mirror.js'
 import { FakeHead, FakeModel } from './fakes/model.js'
 
@@ -26,11 +27,6 @@ class PairModel extends FakeModel {
       Array.from(tokens.subarray(offsets[i], offsets[i + 1]), textOf).join('')
     )
   }
-}
-
-function candidate(id: number, text: string, state: Candidate['state'] = 'live'): Candidate {
-  const none = new Float32Array(0)
-  return { id, state, text, tokens: Int32Array.from(bytes(text)), logprobs: none, entropies: none }
 }
 
 interface Settings {

@@ -6,7 +6,6 @@ import { loadBinding } from '../src/binding.js'
 import { at, every } from '../src/checkpoint.js'
 import { embedded, example } from '../src/embedded.js'
 import { type Engine, open } from '../src/engine.js'
-import { writeHeadFile } from '../src/heads/file.js'
 import { openModel } from '../src/model.js'
 import { resolveOpen } from '../src/options.js'
 import { specReject } from '../src/policies/spec-reject.js'
@@ -15,6 +14,9 @@ import { type RewardModel, type RewardModelOptions, rewardModel } from '../src/r
 import { seamAt } from '../src/reward/seam.js'
 import { retokenised } from '../src/reward/transcript.js'
 import { generator } from '../src/statistics.js'
+import { candidate } from './fakes/candidate.js'
+import { deviation } from './fakes/deviation.js'
+import { linearHead } from './fakes/linear-head.js'
 
 const { binding } = loadBinding()
 const exact = { threads: 1, kvType: 'f32', flashAttention: 'off' } as const
@@ -22,14 +24,10 @@ let folder = ''
 let engine: Engine
 let models: RewardModel[] = []
 
-async function randomHead(width: number): Promise<string> {
+function randomHead(width: number): Promise<string> {
   const draw = generator(width)
-  const path = join(folder, `head-${width}.gguf`)
   const weight = Float32Array.from({ length: width }, () => draw() - 0.5)
-  const outer = { weight, bias: Float32Array.of(0.25) }
-  const facts = { width, features: [], inner: null, activation: 'silu', trainedOn: 'nothing', modelSha256: '' } as const
-  await writeHeadFile(path, { ...facts, outer })
-  return path
+  return linearHead(join(folder, `head-${width}.gguf`), weight, 0.25)
 }
 
 /** A reward model of another vocabulary: bytes. */
@@ -91,11 +89,9 @@ describe('a reward model', () => {
     const [own, other] = [scoresOf(mirrored).flat(), scoresOf(again).flat()]
     expect(own).toHaveLength(other.length)
     expect(mirrored.branches.map(({ killedAt }) => killedAt)).toEqual(again.branches.map(({ killedAt }) => killedAt))
-    const mean = own.reduce((sum, score) => sum + score, 0) / own.length
-    const deviation = Math.sqrt(own.reduce((sum, score) => sum + (score - mean) ** 2, 0) / own.length)
     const worst = Math.max(...own.map((score, i) => Math.abs(score - (other[i] as number))))
-    expect(deviation).toBeGreaterThan(0.01)
-    expect(worst / deviation).toBeLessThan(tolerance)
+    expect(deviation(own)).toBeGreaterThan(0.01)
+    expect(worst / deviation(own)).toBeLessThan(tolerance)
     expect(mirrored.usage.rewardTokens).toBeLessThan(again.usage.rewardTokens / 3)
   })
 
@@ -132,16 +128,7 @@ describe('a reward model', () => {
       const frame = { prefix, suffix, trimsStart: false, trimsEnd: false }
       const { of } = retokenised(model, frame, before, after)
       for (const text of ['swer is 23', '', '7 apples.', ' 12', '\nMax', 'Lily takes 3 ']) {
-        const logprobs = new Float32Array(0)
-        const candidate = {
-          id: 0,
-          state: 'live',
-          text,
-          tokens: new Int32Array(0),
-          logprobs,
-          entropies: logprobs
-        } as const
-        const { tokens } = await of(candidate)
+        const { tokens } = await of(candidate(0, text))
         const start = opening.subarray(0, opening.length - before.length)
         const whole = await model.tokenize(prefix + text + suffix, true, true)
         expect([...start, ...tokens, ...closing.subarray(after.length)]).toEqual([...whole])
@@ -164,6 +151,14 @@ describe('a reward model', () => {
     await closed.close()
     await expect(engine.bestOf(2, 'x', { scorer: closed })).rejects.toMatchObject({ code: 'CLOSED' })
     expect((await engine.bestOf(2, example.prompt, { maxTokens: 5 })).reason).toBe('settled')
+  })
+
+  it('takes no memory once it is closed, also where that came while it was loading', async () => {
+    const scorer = reward({ model: embedded.model, head: await randomHead(engine.model.width) })
+    const loading = scorer.load().catch(() => {})
+    await scorer.close()
+    await loading
+    expect(scorer.present).toBeNull()
   })
 
   it('refuses a head that wants confidence features, which it does not have', async () => {

@@ -6,8 +6,9 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { NativeHead, NativeModel } from '../src/binding.js'
 import { extractHead } from '../src/heads/extract.js'
+import { deviation } from './fakes/deviation.js'
 import { type Case, type Found, MirroredFamily } from './native/mirrored-family.js'
-import { binding, forkParams, load, poolParams } from './native/models.js'
+import { binding, forkParams, load, poolParams, Solo } from './native/models.js'
 
 /** What tools/reward_fixture.py wrote: token sequences and the rewards that transformers gives them. */
 interface Fixture {
@@ -30,11 +31,6 @@ beforeAll(async () => {
   out = await mkdtemp(join(tmpdir(), 'winnow-rewards-'))
 })
 afterAll(() => rm(out, { recursive: true, force: true }))
-
-function deviation(values: readonly number[]): number {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
-  return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length)
-}
 
 describe.each(fixture.models)('the rewards of a random $name model', ({ name, families }) => {
   const cases = families.flat()
@@ -64,7 +60,7 @@ describe.each(fixture.models)('the rewards of a random $name model', ({ name, fa
   })
 
   it('are those of transformers for the states of a pool', async () => {
-    const pool = await binding.createPool(model, exact)
+    const pool = new Solo(await binding.createPool(model, exact))
     const found: Found[] = []
     for (const one of cases) {
       await pool.prefill(Int32Array.from(one.tokens), 0)

@@ -15,7 +15,9 @@ import { PairSession } from '../src/reward/pair-session.js'
 import { endOf, queryOf, rankFrame } from '../src/reward/rank-frame.js'
 import { type Reranker, type RerankerOptions, reranker } from '../src/reward/reranker.js'
 import { RewardSession } from '../src/reward/session.js'
-import type { Candidate, RaceFacts, Scoring } from '../src/scorer.js'
+import type { RaceFacts, Scoring } from '../src/scorer.js'
+import { candidate } from './fakes/candidate.js'
+import { deviation } from './fakes/deviation.js'
 import { FakeHead, FakeModel } from './fakes/model.js'
 import { binding } from './native/models.js'
 
@@ -53,11 +55,6 @@ afterEach(async () => {
   opened = []
 })
 
-function candidate(id: number, text: string, state: Candidate['state'] = 'live'): Candidate {
-  const none = new Float32Array(0)
-  return { id, state, text, tokens: Int32Array.from(Buffer.from(text)), logprobs: none, entropies: none }
-}
-
 function raceOf(query: string, n: number, maxTokens = 100): RaceFacts {
   const model = { ...new FakeModel().facts, path: embedded.model }
   return { model, head: null, turns: [{ role: 'user', content: query }], n, maxTokens, signal: scoring.signal }
@@ -76,11 +73,6 @@ async function scoresOf(scorer: Reranker, query: string, documents: readonly str
   } finally {
     await session.end?.()
   }
-}
-
-function deviation(values: readonly number[]): number {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
-  return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length)
 }
 
 describe.each(fixture.models)('the scores of a random $name reranker', ({ name, cases }) => {

@@ -2,6 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { at, every } from '../src/checkpoint.js'
 import type { WinnowError } from '../src/errors.js'
+import { Heat } from '../src/heat.js'
+import { Lease } from '../src/lease.js'
 import { type Progress, resolveBestOf } from '../src/options.js'
 import { randomKill } from '../src/policies/random-kill.js'
 import { specReject } from '../src/policies/spec-reject.js'
@@ -45,10 +47,10 @@ describe('a race', () => {
       'advance 4',
       'score 0 1 2 3',
       'kill 1 0',
-      'advance 4',
+      'advance 8',
       'score 2 3',
       'kill 2',
-      'advance 504',
+      'advance 512',
       'score 3'
     ])
   })
@@ -388,8 +390,9 @@ describe('a race ends early', () => {
     )
     const [model, prompt] = [new FakeModel(), { text: 'hi', tokens: Int32Array.of(1, 2, 3), turns: [] }]
     const [signal, deadline] = [new AbortController().signal, Number.POSITIVE_INFINITY]
+    const lease = new Lease(new Heat(pool, () => {}), 2)
     const setup = {
-      pool,
+      pool: lease,
       model,
       head: new FakeHead(),
       prompt,
@@ -400,7 +403,7 @@ describe('a race ends early', () => {
       signal,
       deadline
     }
-    const result = await race({ ...setup, scorer: rewardHead(), forsakePool() {} })
+    const result = await race({ ...setup, scorer: rewardHead() })
     expect(result.reason).toBe('full')
     expect(result.winner).toMatchObject({ id: 1, status: { state: 'finished', reason: 'full' } })
     expect(result.winner?.tokens).toHaveLength(253)
@@ -440,9 +443,10 @@ describe('a scorer that hangs', () => {
     // What was known when it hung decides.
     expect(result).toMatchObject({ reason: 'deadline', winner: { id: 1, scores: [{ tokens: 3, score: 1 }] } })
     expect(seen.map(({ aborted }) => aborted)).toEqual([false, true])
-    // It may still be using the pool, so the next race has another one.
+    // Of the pool it has nothing left: the next race takes the same.
     await engine.bestOf(2, 'hi')
-    expect(pools.map(({ closed }) => closed)).toEqual([true, false])
+    // A scorer that needs no states had a pool without them.
+    expect(pools.map(({ closed }) => closed)).toEqual(needs.length > 0 ? [false] : [true, false])
   })
 
   it('leaves stop in force a second later', async () => {

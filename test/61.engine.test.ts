@@ -10,12 +10,16 @@ const failure = (promise: Promise<unknown>): Promise<WinnowError> =>
   )
 
 describe('the engine', () => {
-  it('serves calls made at the same time in turn', async () => {
+  it('serves calls made at the same time together, in one pool', async () => {
     const { engine, pools } = fakeEngine({ ...tens, stepMs: 1 })
+    const alone = await engine.bestOf(8, 'hi')
     const results = await Promise.all([1, 2, 3].map((n) => engine.bestOf(n, 'hi')))
     expect(results.map(({ branches }) => branches.length)).toEqual([1, 2, 3])
-    const calls = pools.flatMap((pool) => pool.calls.map((call) => call.split(' ')[0]))
-    expect(calls).toEqual(Array(3).fill(['prefill', 'fork', 'advance', 'score']).flat())
+    for (const { branches } of results) {
+      for (const { id, text, score } of branches) expect([text, score]).toEqual([alone.branches[id]?.text, id])
+    }
+    expect(pools).toHaveLength(1)
+    expect(pools[0]?.calls).toContain('advance 512 512 512')
   })
 
   it('lets a caller leave the queue without disturbing the others', async () => {

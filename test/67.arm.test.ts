@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { parseArm, parseArms, parseCheckpoints, policyNamed, splitArms } from '../src/arm.js'
+import { parseArm, parseArms } from '../src/arm.js'
+import { splitArms } from '../src/arm-text.js'
 import { referenceOf } from '../src/bench.js'
 import { doubling } from '../src/checkpoint.js'
 import { meanLogprob } from '../src/scorers/mean-logprob.js'
@@ -95,12 +96,6 @@ describe('a policy on the command line', () => {
     expect(() => splitArms('spec-reject:scorer=head@"a,b')).toThrow('Expected an end to each double quote')
   })
 
-  it('of the paper has no margin, which is refused where one is asked for', () => {
-    const sentence = "Expected no margin for the paper's rule but received 1"
-    expect(() => policyNamed('spec-reject-paper', { ...defaults, margin: 1 })).toThrow(sentence)
-    expect(policyNamed('spec-reject-paper', { ...defaults, margin: 0 }).name).toBe('spec-reject-paper')
-  })
-
   it.each([
     ['spec-reject:alpha=0.1:alpha=0.2', 'OPTION_INVALID', 'Expected each key once for the policy'],
     ['spec-reject:every=8:doubling=8', 'OPTION_INVALID', 'Expected one of every and doubling for the policy'],
@@ -166,27 +161,6 @@ describe('a policy measured against another', () => {
   ])('%j is refused', (texts, sentence) => {
     expect(() => parse(...texts)).toThrow(
       expect.objectContaining({ code: 'OPTION_INVALID', message: expect.stringContaining(sentence) })
-    )
-  })
-})
-
-describe('checkpoints on the command line', () => {
-  it.each([
-    ['64,128', 'at:64+128'],
-    ['128+64', 'at:64+128'],
-    ['at:64+128', 'at:64+128'],
-    ['every:32', 'every:32'],
-    ['doubling:16', 'doubling:16']
-  ])('%s are %s', (text, name) => {
-    expect(parseCheckpoints(text).name).toBe(name)
-  })
-
-  it.each([
-    ...['', 'x', '0', '1.5', '64,', 'each:3', 'at', 'at:', 'every', 'every:', 'every:0', 'doubling:x'],
-    ...['every:8:9', 'every:8,9', 'doubling:8:9', 'doubling:8+9', 'at:8:9', 'at:every:8', ':8']
-  ])('%j are refused', (text) => {
-    expect(() => parseCheckpoints(text)).toThrow(
-      `Expected token counts such as "64,128", or "every:32", or "doubling:16", for checkpoints but received "${text}"`
     )
   })
 })

@@ -92,7 +92,10 @@ describe('winnow run', () => {
         gpu: 'auto',
         gpuLayers: -1,
         threads: availableParallelism(),
-        kvType: 'f16'
+        kvType: 'f16',
+        batch: 512,
+        flashAttention: 'auto',
+        layout: 'streams'
       },
       failure: null,
       versions: { winnow: expect.any(String), llama: 'none' },

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { binding, forkParams, load, modelFile, poolParams, slow, startedPool, tiny } from './native/models.js'
+import { binding, forkParams, load, modelFile, poolParams, Solo, slow, startedPool, tiny } from './native/models.js'
 
 const path = await modelFile(tiny)
 const slowPath = await modelFile(slow)
@@ -119,8 +119,8 @@ describe('a pool', () => {
 
   test('out of cells resolves with reason full, and loses nothing', async () => {
     const model = await load(path)
-    const pool = await binding.createPool(model, poolParams)
-    await pool.prefill(Int32Array.of(1, 70, 80, 90), 0)
+    const pool = new Solo(await binding.createPool(model, poolParams))
+    await pool.prefill(Int32Array.of(1, 70, 80, 90))
     await pool.fork({ ...forkParams, maxTokens: 2000 })
     const { reason, counts } = await pool.advance(2000, 0)
     expect(reason).toBe('full')

@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { NativeModel, NativePool } from '../src/binding.js'
-import { binding, forkParams, load, modelFile, poolParams, startedPool, tiny } from './native/models.js'
+import { binding, forkParams, load, modelFile, poolParams, Solo, startedPool, tiny } from './native/models.js'
 
 const path = await modelFile(tiny)
 let model: NativeModel
-let pool: NativePool
+let pool: Solo
 
 beforeAll(async () => {
   model = await load(path)
@@ -38,13 +38,17 @@ const methods: Record<string, (...args: never[]) => unknown> = {
   tokenize: (...args) => model.tokenize(...(args as unknown as Parameters<typeof model.tokenize>)),
   detokenize: (...args) => model.detokenize(...(args as unknown as Parameters<typeof model.detokenize>)),
   tokenText: (...args) => model.tokenText(...(args as unknown as Parameters<typeof model.tokenText>)),
-  prefill: (...args) => pool.prefill(...(args as unknown as Parameters<typeof pool.prefill>)),
-  fork: (...args) => pool.fork(...(args as unknown as Parameters<typeof pool.fork>)),
-  advance: (...args) => pool.advance(...(args as unknown as Parameters<typeof pool.advance>)),
-  kill: (...args) => pool.kill(...(args as unknown as Parameters<typeof pool.kill>)),
-  score: (...args) => pool.score(...(args as unknown as Parameters<typeof pool.score>)),
-  states: (...args) => pool.states(...(args as unknown as Parameters<typeof pool.states>)),
-  confidence: (...args) => pool.confidence(...(args as unknown as Parameters<typeof pool.confidence>))
+  prefill: (...args) => pool.pool.prefill(...(args as unknown as Parameters<NativePool['prefill']>)),
+  fork: (...args) => pool.pool.fork(...(args as unknown as Parameters<NativePool['fork']>)),
+  advance: (...args) => pool.pool.advance(...(args as unknown as Parameters<NativePool['advance']>)),
+  kill: (...args) => pool.pool.kill(...(args as unknown as Parameters<NativePool['kill']>)),
+  score: (...args) => pool.pool.score(...(args as unknown as Parameters<NativePool['score']>)),
+  states: (...args) => pool.pool.states(...(args as unknown as Parameters<NativePool['states']>)),
+  park: (...args) => pool.pool.park(...(args as unknown as Parameters<NativePool['park']>)),
+  resume: (...args) => pool.pool.resume(...(args as unknown as Parameters<NativePool['resume']>)),
+  reshape: (...args) => pool.pool.reshape(...(args as unknown as Parameters<NativePool['reshape']>)),
+  end: (...args) => pool.pool.end(...(args as unknown as Parameters<NativePool['end']>)),
+  confidence: (...args) => pool.pool.confidence(...(args as unknown as Parameters<NativePool['confidence']>))
 }
 
 const wrong = fc.oneof(
@@ -85,18 +89,20 @@ describe('a wrong argument', () => {
 
 describe('a handle', () => {
   test('of another kind is refused', async () => {
-    expect((await failure(() => binding.createPool(pool as unknown as NativeModel, poolParams))).name).toBe('TypeError')
+    expect((await failure(() => binding.createPool(pool.pool as unknown as NativeModel, poolParams))).name).toBe(
+      'TypeError'
+    )
     expect((await failure(() => binding.createPool({} as NativeModel, poolParams))).name).toBe('TypeError')
   })
 
   test('does not lend its methods to another object', async () => {
-    expect((await failure(() => model.tokenize.call(pool as never, 'a', true, true))).name).toBe('TypeError')
-    expect((await failure(() => pool.advance.call(model as never, 1, 0))).name).toBe('TypeError')
-    expect((await failure(() => pool.close.call({} as never))).name).toBe('TypeError')
+    expect((await failure(() => model.tokenize.call(pool.pool as never, 'a', true, true))).name).toBe('TypeError')
+    expect((await failure(() => pool.pool.advance.call(model as never, Int32Array.of(1, 1), 0))).name).toBe('TypeError')
+    expect((await failure(() => pool.pool.close.call({} as never))).name).toBe('TypeError')
   })
 
   test('is made by the addon only', async () => {
-    for (const handle of [model, pool]) {
+    for (const handle of [model, pool.pool]) {
       const Class = handle.constructor as new (...args: unknown[]) => unknown
       expect((await failure(() => new Class())).name).toBe('TypeError')
       expect((await failure(() => new Class(1, 2))).name).toBe('TypeError')
@@ -106,8 +112,8 @@ describe('a handle', () => {
 
 describe('a call out of order or out of range', () => {
   test('is an error with a code', async () => {
-    const fresh = await binding.createPool(model, poolParams)
-    expect((await failure(() => fresh.fork(forkParams))).code).toBe('NOT_PREFILLED')
+    const fresh = new Solo(await binding.createPool(model, poolParams))
+    expect((await failure(() => fresh.fork(forkParams))).code).toBe('RACE_UNKNOWN')
     expect((await failure(() => fresh.prefill(new Int32Array(), 0))).code).toBe('PROMPT_EMPTY')
     expect((await failure(() => fresh.prefill(new Int32Array(256).fill(70), 0))).code).toBe('PROMPT_TOO_LONG')
     expect((await failure(() => fresh.prefill(Int32Array.of(1, 100_000), 0))).code).toBe('TOKEN_INVALID')

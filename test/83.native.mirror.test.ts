@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { NativeHead, NativeMirror, NativeMirrorRequest, NativeModel } from '../src/binding.js'
 import { writeHeadFile } from '../src/heads/file.js'
-import { binding, forkParams, load, modelFile, poolParams, slow, tiny } from './native/models.js'
+import { binding, forkParams, load, modelFile, poolParams, Solo, slow, tiny } from './native/models.js'
 
 const path = await modelFile({ ...tiny, weights: 'f32' })
 const slowPath = await modelFile(slow)
@@ -80,7 +80,7 @@ function long(count: number, tokens: number): NativeMirrorRequest {
 }
 
 test('scores what a pool wrote as the pool itself does', async () => {
-  const pool = await binding.createPool(model, { ...poolParams, kvType: 'f32', flashAttention: 'off' })
+  const pool = new Solo(await binding.createPool(model, { ...poolParams, kvType: 'f32', flashAttention: 'off' }))
   await pool.prefill(prefix, 0)
   await pool.fork({ ...forkParams, stopTokens: new Int32Array() })
   const mirror = await startedMirror()

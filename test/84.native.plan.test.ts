@@ -89,13 +89,13 @@ describe('the plan of an engine', () => {
             const { cells, compute, outputs } = more as NonNullable<typeof more>
             expect(cells + compute + outputs).toBeGreaterThan(budget)
           }
-          await pool.prefill(
+          const { race } = await pool.prefill(
             Int32Array.from({ length: plan.promptTokens }, () => 5),
             0
           )
           const sampling = { temperature: 1, topK: 0, topP: 1, minP: 0, stopTokens: new Int32Array() }
-          await pool.fork({ count: width, seed: 1n, firstCandidate: 0, maxTokens: 100, ...sampling })
-          await pool.advance(20, 0)
+          await pool.fork(race, { count: width, seed: 1n, firstCandidate: 0, maxTokens: 100, ...sampling })
+          await pool.advance(Int32Array.of(race, 20), 0)
           expect(takenOf(await pool.sizes())).toEqual([taken])
         } finally {
           await pool.close()

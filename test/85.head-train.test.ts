@@ -18,7 +18,7 @@ import { parseTrace, readTraces, type Trace } from '../src/heads/traces.js'
 import { divide, fitPart } from '../src/heads/train.js'
 import { trainHead } from '../src/heads/train-head.js'
 import { readProblems } from '../src/problems.js'
-import { auroc, pearson } from '../src/ranking.js'
+import { auroc } from '../src/ranking.js'
 import type { Candidate, Scoring } from '../src/scorer.js'
 import { generator } from '../src/statistics.js'
 
@@ -105,7 +105,20 @@ describe('measures of a head', () => {
     expect(calibrationError(reliabilityOf([{ prompt: 0, score: 100, label: 0 }]))).toBeCloseTo(1, 6)
   })
 
-  it('over all prompts are those of ranking.ts, and have intervals over prompts', () => {
+  it("over all prompts are Pearson's correlation, whatever the scale", () => {
+    const pooled = (scores: readonly number[], labels: readonly number[]) =>
+      rankingOf(
+        scores.map((score, prompt) => ({ prompt, score, label: labels[prompt] as number })),
+        false,
+        1
+      ).pooled.mean
+    // numpy.corrcoef([1, 2, 3, 5, 8], [2, 1, 4, 3, 9])[0, 1]
+    expect(pooled([1, 2, 3, 5, 8], [2, 1, 4, 3, 9])).toBeCloseTo(0.890963, 6)
+    expect(pooled([100, 200, 300], [-1, -2, -3])).toBeCloseTo(-1, 12)
+    expect(pooled([1, 1, 1], [1, 2, 3])).toBeNaN()
+  })
+
+  it('over all prompts are an AUROC for right and wrong, and have intervals over prompts', () => {
     const draw = generator(4)
     const many = Array.from({ length: 400 }, (_, i) => {
       const score = Math.round(20 * draw()) / 20
@@ -115,7 +128,6 @@ describe('measures of a head', () => {
     const area = rankingOf(many, true, 1).pooled
     expect(area.mean).toBeCloseTo(auroc(scores, labels.map(Boolean)) as number, 12)
     const line = rankingOf(many, false, 1).pooled
-    expect(line.mean).toBeCloseTo(pearson(scores, labels) as number, 12)
     for (const { low, mean, high } of [area, line]) {
       expect(low).toBeLessThan(mean)
       expect(high).toBeGreaterThan(mean)

@@ -10,6 +10,7 @@ import { embedded } from '../src/embedded.js'
 import { type Engine, open } from '../src/engine.js'
 import { bestCalibrated, calibrated } from '../src/heads/calibrate.js'
 import { rewarded } from '../src/heads/labels.js'
+import { rankingOf } from '../src/heads/measure.js'
 import { lengthCorrelation } from '../src/heads/pooled.js'
 import { knotsOf, type PositionLine, scoreAt } from '../src/heads/position.js'
 import { calibrationError, reliabilityOf } from '../src/heads/reliability.js'
@@ -17,7 +18,6 @@ import { survivalOf } from '../src/heads/survival.js'
 import { readTraces, type Trace } from '../src/heads/traces.js'
 import { trainHead } from '../src/heads/train-head.js'
 import { withoutLength } from '../src/heads/without-length.js'
-import { pearson } from '../src/ranking.js'
 import { generator } from '../src/statistics.js'
 import { fakeTerminal } from './fakes/terminal.js'
 
@@ -205,8 +205,8 @@ describe('a score without length', () => {
         ).mean
       expect(tie(({ logit }) => logit)).toBeGreaterThan(0.2)
       expect(Math.abs(tie((look) => scoreAt(line, look)))).toBeLessThan(0.1)
-      const [scores, quality] = [rows.map((look) => scoreAt(line, look)), rows.map((look) => look.quality)]
-      expect(pearson(scores, quality)).toBeGreaterThan(0.98)
+      const judged = rows.map((look) => ({ prompt: look.prompt, score: scoreAt(line, look), label: look.quality }))
+      expect(rankingOf(judged, false, 1).pooled.mean).toBeGreaterThan(0.98)
     }
     const mean = (values: number[]) => values.reduce((sum, value) => sum + value / values.length, 0)
     expect(mean(fitted.map((look) => scoreAt(line, look)))).toBeCloseTo(mean(fitted.map(({ logit }) => logit)), 4)

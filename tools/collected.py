@@ -1,7 +1,6 @@
 """Reads what tools/collect.mjs wrote."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,8 +9,8 @@ QUARTERS = (0.25, 0.5, 0.75, 1.0)
 
 
 def load(paths):
-    """One or several collections (paths without ending) as tensors [problems, samples, ...], joined over problems."""
-    parts = [load_one(Path(path)) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
+    """Collections (paths without ending) as tensors [problems, samples, ...], joined over problems."""
+    parts = [load_one(path) for path in paths]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 
+import head as heads
 import reward_model as models
 import reward_score as scoring
 import reward_tokenizer as words
 import tokenizer as generator
 from evaluate import LABELS, best_of, both_ways, calibration
-from export_reward import read_head
 
 
 def measure(model, tokenizer, counting, chains):
@@ -44,7 +44,7 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model = models.load(args.checkpoint)
-    model.score = read_head(args.head)
+    model.score = heads.read(args.head)[0].outer
     chains = scoring.read_chains(args.chains)[:args.problems]
     begun = time.time()
     found, right = measure(model, words.load(args.tokenizer), generator.load(args.generator_tokenizer), chains)

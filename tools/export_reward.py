@@ -12,11 +12,10 @@ import json
 import random
 from pathlib import Path
 
-import gguf
 import torch
 import torch.nn.functional as F
-from torch import nn
 
+import head as heads
 import problems
 import reward_labels as labels
 import reward_model as models
@@ -25,52 +24,9 @@ import reward_score as scoring
 import reward_tokenizer as words
 import tokenizer as generator
 from export_gguf import export
-from head import file_hash
 
 NAME = "winnow-arith-reward"
 ABOUT = "Judges solutions to arithmetic word problems, finished or not"
-
-
-class HeadWriter(gguf.GGUFWriter):
-    """Also writes arrays that are empty, as those of a head without features are."""
-
-    def _pack_val(self, val, vtype, add_vtype, sub_type=None):
-        if vtype == gguf.GGUFValueType.ARRAY and len(val) == 0:
-            return (self._pack("I", vtype) if add_vtype else b"") + self._pack("I", sub_type) + self._pack("Q", 0)
-        return super()._pack_val(val, vtype, add_vtype, sub_type)
-
-
-def write_head(score, path, model_path):
-    writer = HeadWriter(path, "winnow-head")
-    key, array = "winnow.head.", gguf.GGUFValueType.ARRAY
-    writer.add_name(NAME)
-    writer.add_uint32(key + "version", 1)
-    writer.add_uint32(key + "width", score.in_features)
-    writer.add_string(key + "layer", "final-norm")
-    writer.add_string(key + "kind", "linear")
-    writer.add_uint32(key + "hidden", 0)
-    writer.add_string(key + "activation", "silu")
-    writer.add_string(key + "output", "logit")
-    writer.add_uint32(key + "window", 16)
-    writer.add_key_value(key + "features", [], array, gguf.GGUFValueType.STRING)
-    writer.add_key_value(key + "feature_mean", [], array, gguf.GGUFValueType.FLOAT32)
-    writer.add_key_value(key + "feature_std", [], array, gguf.GGUFValueType.FLOAT32)
-    writer.add_string(key + "trained_on", NAME)
-    writer.add_string(key + "model_sha256", file_hash(model_path))
-    writer.add_tensor("head.weight", score.weight.detach().numpy())
-    writer.add_tensor("head.bias", score.bias.detach().numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def read_head(path):
-    tensors = {t.name: torch.from_numpy(t.data.copy()) for t in gguf.GGUFReader(path).tensors}
-    weight = tensors["head.weight"].view(1, -1)
-    score = nn.Linear(weight.shape[1], 1)
-    score.weight.data, score.bias.data = weight, tensors["head.bias"].view(1)
-    return score
 
 
 def calibrate(score, found, right):
@@ -124,10 +80,13 @@ def main():
         samples = list(scoring.chain_rows(tokenizer, generator.load(args.generator_tokenizer), chains))
         print("scale %.4f, offset %.4f" % calibrate(model.score, *scoring.scores(model, samples)))
     export(model.trunk, tokenizer, args.out, NAME, ABOUT, words.SPECIAL, "superbpe", words.CHAT_TEMPLATE)
-    write_head(model.score, args.head, args.out)
+    width = model.score.in_features
+    head = heads.Head(width, 0)
+    head.outer = model.score
+    heads.write(head, width, args.head, NAME, args.out)
     cases = list(fixture(model, tokenizer, 3))
-    args.fixture.write_text(json.dumps({"model_sha256": file_hash(args.out), "head_sha256": file_hash(args.head), "cases": cases},
-                                       indent=1) + "\n")
+    args.fixture.write_text(json.dumps({"model_sha256": heads.file_hash(args.out), "head_sha256": heads.file_hash(args.head),
+                                        "cases": cases}, indent=1) + "\n")
     for path in (args.out, args.head, args.fixture):
         print(path, path.stat().st_size, "bytes")
 

@@ -13,7 +13,7 @@ import head as heads
 import tokenizer as words
 from confidence import NAMES, features
 from model import load
-from sample import read_tasks, sample
+from sample import sample
 
 TOKENS = 40
 
@@ -45,15 +45,16 @@ def main():
     model, tokenizer = load(args.checkpoint), words.load(args.tokenizer)
     head, _ = heads.read(args.head)
     cases = []
-    for index, (text, answer) in enumerate(read_tasks(args.problems)[:3]):
-        prompt = words.prompt_ids(tokenizer, text)
-        ids, _, logprobs, entropies, _, _ = sample(model, [prompt], 1, None, TOKENS, greedy=True)
-        case = {"prompt": text, "answer": answer, "prompt_tokens": prompt, "greedy_tokens": ids[0].tolist()}
+    for index, line in enumerate(args.problems.read_text().splitlines()[:3]):
+        task = json.loads(line)
+        prompt = words.prompt_ids(tokenizer, task["prompt"])
+        likeliest = sample(model, prompt, TOKENS)
+        case = {**task, "prompt_tokens": prompt, "greedy_tokens": likeliest[0][0].tolist()}
         if index == 0:
-            case |= trace(model, head, prompt, ids, logprobs, entropies)
+            case |= trace(model, head, prompt, *likeliest)
             # Likeliest tokens hardly ever surprise, so the excess features need a drawn continuation as well.
-            drawn = sample(model, [prompt], 1, torch.Generator().manual_seed(3), TOKENS)
-            case["drawn"] = {"tokens": drawn[0][0].tolist()} | trace(model, head, prompt, drawn[0], drawn[2], drawn[3])
+            drawn = sample(model, prompt, TOKENS, torch.Generator().manual_seed(3))
+            case["drawn"] = {"tokens": drawn[0][0].tolist()} | trace(model, head, prompt, *drawn)
         cases.append(case)
     args.out.write_text(json.dumps({"model_sha256": heads.file_hash(args.model), "head_sha256": heads.file_hash(args.head),
                                     "cases": cases}, indent=1) + "\n")

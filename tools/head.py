@@ -41,10 +41,20 @@ def file_hash(path):
     return hashlib.sha256(open(path, "rb").read()).hexdigest()
 
 
+class Writer(gguf.GGUFWriter):
+    """Also writes arrays that are empty, as those of a head without features are."""
+
+    def _pack_val(self, val, vtype, add_vtype, sub_type=None):
+        if vtype == gguf.GGUFValueType.ARRAY and len(val) == 0:
+            return (self._pack("I", vtype) if add_vtype else b"") + self._pack("I", sub_type) + self._pack("Q", 0)
+        return super()._pack_val(val, vtype, add_vtype, sub_type)
+
+
 def write(head, width, path, name, model_path):
-    """Writes a folded head."""
-    writer = gguf.GGUFWriter(path, "winnow-head")
-    key = "winnow.head."
+    """Writes a folded head, one that reads the features or states alone."""
+    writer = Writer(path, "winnow-head")
+    key, array = "winnow.head.", gguf.GGUFValueType.ARRAY
+    mean, std = head.mean[width:].tolist(), head.std[width:].tolist()
     writer.add_name(name)
     writer.add_uint32(key + "version", 1)
     writer.add_uint32(key + "width", width)
@@ -54,9 +64,9 @@ def write(head, width, path, name, model_path):
     writer.add_string(key + "activation", "silu")
     writer.add_string(key + "output", "logit")
     writer.add_uint32(key + "window", WINDOW)
-    writer.add_array(key + "features", NAMES)
-    writer.add_array(key + "feature_mean", [float(x) for x in head.mean[width:]])
-    writer.add_array(key + "feature_std", [float(x) for x in head.std[width:]])
+    writer.add_key_value(key + "features", NAMES if mean else [], array, gguf.GGUFValueType.STRING)
+    writer.add_key_value(key + "feature_mean", mean, array, gguf.GGUFValueType.FLOAT32)
+    writer.add_key_value(key + "feature_std", std, array, gguf.GGUFValueType.FLOAT32)
     writer.add_string(key + "trained_on", name)
     writer.add_string(key + "model_sha256", file_hash(model_path))
     layers = {"head": head.outer} if head.inner is None else {"head.0": head.inner, "head.1": head.outer}

@@ -66,21 +66,17 @@ class Layer(nn.Module):
         self.up = nn.Linear(c.width, c.hidden, bias=False)
         self.down = nn.Linear(c.hidden, c.width, bias=False)
 
-    def forward(self, x, cos, sin, cache=None):
+    def forward(self, x, cos, sin, mask=None):
+        """`mask`: 0 where a token sees another and -inf elsewhere; without one it sees itself and what stands before it."""
         c = self.config
         batch, tokens, _ = x.shape
         h = self.attn_norm(x)
         q = rotate(self.q(h).view(batch, tokens, c.heads, c.head_size).transpose(1, 2), cos, sin)
         k = rotate(self.k(h).view(batch, tokens, c.kv_heads, c.head_size).transpose(1, 2), cos, sin)
         v = self.v(h).view(batch, tokens, c.kv_heads, c.head_size).transpose(1, 2)
-        if cache is not None:
-            k, v, mask = cache.append(k, v)
         repeat = c.heads // c.kv_heads
         k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
-        if cache is None:
-            a = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        else:
-            a = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        a = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         x = x + self.o(a.transpose(1, 2).reshape(batch, tokens, -1))
         h = self.ffn_norm(x)
         return x + self.down(F.silu(self.gate(h)) * self.up(h))
@@ -116,27 +112,6 @@ class Generator(nn.Module):
         return F.linear(states, self.embed.weight)
 
 
-class Cache:
-    """One layer's keys and values of a batch whose rows have different lengths; rows are written at their own positions."""
-
-    def __init__(self, config, batch, size, positions):
-        shape = (batch, config.kv_heads, size, config.head_size)
-        self.k, self.v = torch.zeros(shape), torch.zeros(shape)
-        self.positions = positions  # shared list of one tensor [batch, tokens]: where this step's tokens stand
-
-    def append(self, k, v):
-        position = self.positions[0]
-        rows = torch.arange(position.shape[0])[:, None]
-        self.k[rows, :, position] = k.transpose(1, 2)
-        self.v[rows, :, position] = v.transpose(1, 2)
-        end = int(position.max()) + 1
-        mask = torch.arange(end)[None, None, None, :] <= position[:, None, :, None]
-        return self.k[:, :, :end], self.v[:, :, :end], mask
-
-    def keep(self, rows):
-        self.k, self.v = self.k[rows], self.v[rows]
-
-
 class Judge(nn.Module):
     """What the trunk is trained to know at every token, read from the final state: whether a mistake has been made so far,
     whether one has been made in this sentence, whether the finished answer will be right; and, from each "=" to the end of
@@ -152,24 +127,17 @@ class Judge(nn.Module):
         return self.outer(F.silu(self.inner(states)))
 
 
-def forward_cached(model, ids, positions, caches):
-    """Final-norm states of `ids` [batch, tokens] standing at `positions` [batch, tokens]."""
-    for cache in caches:
-        cache.positions[0] = positions
-    cos, sin = model.cos[positions][:, None], model.sin[positions][:, None]
-    x = model.embed(ids)
-    for layer, cache in zip(model.layers, caches):
-        x = layer(x, cos, sin, cache)
-    return model.norm(x)
+def round_matrices(model):
+    """To F16, as an exported file holds them; norms stay F32."""
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.data = parameter.data.half().float()
 
 
-def load(path, half=True):
-    """A trained generator; `half` rounds the matrices to F16 as the exported file holds them (norms stay F32)."""
+def load(path):
+    """A trained generator, its matrices rounded."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
     model = Generator(Config(**saved["config"]))
     model.load_state_dict(saved["model"])
-    if half:
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.data = parameter.data.half().float()
+    round_matrices(model)
     return model.eval()

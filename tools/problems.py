@@ -22,6 +22,9 @@ PEOPLE = [("Tom", "he"), ("Ben", "he"), ("Sam", "he"), ("Max", "he"), ("Leo", "h
           ("Mia", "she"), ("Anna", "she"), ("Zoe", "she"), ("Lily", "she"), ("Ruth", "she"), ("Nina", "she")]
 ITEMS = ["marbles", "stamps", "coins", "shells", "cards", "books", "apples", "pens", "stones", "beads", "tickets", "plants"]
 HIGHEST = 199  # of a true running value; a wrong one may go to 999
+SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+APPLY = {"add": lambda a, b: a + b, "sub": lambda a, b: max(0, a - b), "mul": lambda a, b: a * b,
+         "div": lambda a, b: a // b if b else a}
 
 
 @dataclass(frozen=True)
@@ -31,17 +34,7 @@ class Event:
     groups: int = 1
 
     def apply(self, value):
-        if self.kind == "add":
-            return value + self.number
-        if self.kind == "sub":
-            return max(0, value - self.number)
-        if self.kind == "mul":
-            return value * self.number
-        if self.kind == "div":
-            return value // self.number
-        if self.kind == "gadd":
-            return value + self.groups * self.number
-        return max(0, value - self.groups * self.number)
+        return APPLY[self.kind.removeprefix("g")](value, self.groups * self.number)
 
 
 @dataclass(frozen=True)
@@ -132,9 +125,6 @@ MIDDLES = {
     "div": [("", 40), (" the count shrinks:", 25), (" one of {n} gives", 18), (" a part of {n} makes", 12), (" we use {n}:", 5)],
 }
 CLOSERS = [(".", 60), (" {i}.", 22), (" now.", 9), (" in all.", 5), (" so far.", 2.5), (" altogether.", 1.5)]
-SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
-APPLY = {"add": lambda a, b: a + b, "sub": lambda a, b: max(0, a - b), "mul": lambda a, b: a * b,
-         "div": lambda a, b: a // b if b else a}
 
 
 def pick(rng, weighted):
@@ -175,25 +165,25 @@ def wrong_result(rng, op, a, b, right):
 
 
 def equation(rng, op, a, b, others, carelessness):
-    """One equation as a pupil sets it down: (operation, a, b, result, whether it is wrong)."""
+    """One equation as a pupil sets it down: (operation, a, b, result)."""
     right = APPLY[op](a, b)
     if rng.random() >= mistake_rate(op, a, b) * carelessness:
-        return op, a, b, right, False
+        return op, a, b, right
     kind = rng.random()
     if kind < 0.62:
-        return op, a, b, wrong_result(rng, op, a, b, right), True
+        return op, a, b, wrong_result(rng, op, a, b, right)
     if kind < 0.76:  # the number of the problem is miscopied, or taken from another event
         other = rng.choice(others) if others and rng.random() < 0.5 else slip_digit(rng, b)
         if other != b and other > 0:
             b = other
-            return op, a, b, APPLY[op](a, b), True
+            return op, a, b, APPLY[op](a, b)
     if kind < 0.88:  # the running value is miscopied
         a = slip_digit(rng, a)
-        return op, a, b, APPLY[op](a, b), True
+        return op, a, b, APPLY[op](a, b)
     if op in ("add", "sub"):  # the operation is taken for another one
         op = "sub" if op == "add" else "add"
-        return op, a, b, APPLY[op](a, b), True
-    return op, a, b, wrong_result(rng, op, a, b, right), True
+        return op, a, b, APPLY[op](a, b)
+    return op, a, b, wrong_result(rng, op, a, b, right)
 
 
 def solve(problem, rng, carelessness=1.0):
@@ -229,12 +219,12 @@ def attempt(problem, rng, carelessness):
         opener = " " + pick(rng, OPENERS).format(m=MONTHS[(problem.month + i) % 12])
         closer = pick(rng, CLOSERS).format(i=problem.item)
         if event.kind in ("gadd", "gsub"):
-            op, a, b, total, _ = equation(rng, "mul", event.groups, event.number, others, carelessness)
+            op, a, b, total = equation(rng, "mul", event.groups, event.number, others, carelessness)
             first = f" {a} {SIGNS[op]} {b} = {total}"
             clean_first = f" {event.groups} * {event.number} = {event.groups * event.number}"
             joint = pick(rng, [(", and", 50), (", then", 30), (", so", 15), (", which makes", 5)])
             base = event.kind[1:]
-            op, a, b, result, _ = equation(rng, base, value, total, [], carelessness)
+            op, a, b, result = equation(rng, base, value, total, [], carelessness)
             second = f"{joint} {a} {SIGNS[op]} {b} = {result}{closer}"
             clean_second = f"{joint} {value} {SIGNS[base]} {total} = {APPLY[base](value, total)}{closer}"
             if first != clean_first:  # the whole sentence counts from the first slip on
@@ -242,7 +232,7 @@ def attempt(problem, rng, carelessness):
             else:
                 say(opener + first + second, opener + first + clean_second)
         else:
-            op, a, b, result, _ = equation(rng, event.kind, value, event.number, others, carelessness)
+            op, a, b, result = equation(rng, event.kind, value, event.number, others, carelessness)
             middle = pick(rng, MIDDLES[event.kind])
             clean = middle.format(n=event.number) + \
                 f" {value} {SIGNS[event.kind]} {event.number} = {APPLY[event.kind](value, event.number)}"

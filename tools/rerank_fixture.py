@@ -24,6 +24,9 @@ import tokenizers
 import torch
 import transformers
 
+from reward_fixture import IN_LAYER, add_sizes, drawn, finish, gguf_name
+from tokenizer import SPLIT, pieces
+
 WORDS = ["the", "rain", "falls", "where", "is", "it", "cat", "sat", "mat", "north", "south", "why", "because", "nobody",
          "knows", "seven", "twelve", "sum", "of", "and", "minus", "leaves", "river", "runs", "deep", "yes", "no"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -32,21 +35,6 @@ LETTERS = list("abcdefghijklmnopqrstuvwxyz")
 CONTEXT = 64
 TEMPLATE = ("<|im_start|>system\nAnswer yes or no.<|im_end|>\n<|im_start|>user\n<Query>: {query}\n<Document>: "
             "{document}<|im_end|>\n<|im_start|>assistant\n")
-
-
-def drawn(model, seed, scale=1.5):
-    """Weights large enough that each part matters."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for path, weight in sorted(model.named_parameters()):
-            noise = torch.randn(weight.shape, generator=generator)
-            if "norm" in path.lower() and path.endswith("weight"):
-                weight.add_(0.2 * noise)
-            elif weight.ndim == 1:
-                weight.copy_(0.5 * noise)
-            else:
-                weight.copy_(noise * (1 if "embed" in path else scale * weight.shape[1] ** -0.5))
-    return model.float().eval()
 
 
 class TabledGelu(torch.nn.Module):
@@ -120,15 +108,7 @@ def export_bert(path, model, tokens, labels):
     writer.add_layer_norm_eps(config.layer_norm_eps)
     writer.add_causal_attention(False)
     add_wordpiece(writer, tokens)
-
-    def name(key):
-        stem, kind = key.rsplit(".", 1)
-        if stem in BERT_WHOLE:
-            return f"{BERT_WHOLE[stem]}.{kind}"
-        _, _, _, layer, part = stem.split(".", 4)
-        return f"blk.{layer}.{BERT[part]}.{kind}"
-
-    finish(writer, {name(key): value for key, value in model.state_dict().items()})
+    finish(writer, tensors_of(model, BERT_WHOLE, BERT))
 
 
 MODERN = {"attn_norm": "attn_norm", "attn.Wqkv": "attn_qkv", "attn.Wo": "attn_output", "mlp_norm": "ffn_norm",
@@ -158,20 +138,11 @@ def export_modern_bert(path, model, tokens, labels):
     writer.add_rope_freq_base(theta["full_attention"])
     writer.add_rope_freq_base_swa(theta["sliding_attention"])
     add_wordpiece(writer, tokens)
-
-    def name(key):
-        stem, kind = key.rsplit(".", 1)
-        if stem in MODERN_WHOLE:
-            return f"{MODERN_WHOLE[stem]}.{kind}"
-        _, _, layer, part = stem.split(".", 3)
-        return f"blk.{layer}.{MODERN[part]}.{kind}"
-
-    finish(writer, {name(key): value for key, value in model.state_dict().items()})
+    finish(writer, tensors_of(model, MODERN_WHOLE, MODERN))
 
 
 # Byte-level BPE
 
-SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("Ġ", "s"), ("a", "t"), ("Ġ", "a"), ("i", "n")]
 CHAT = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
@@ -181,17 +152,11 @@ def byte_pairs():
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     tokens = alphabet + ["".join(pair) for pair in MERGES] + CHAT
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE({token: i for i, token in enumerate(tokens)}, MERGES))
-    split = tokenizers.pre_tokenizers.Split(tokenizers.Regex(SPLIT), "isolated")
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
-        [split, tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = pieces(SPLIT)
     tokenizer.add_special_tokens(CHAT)
     return tokens, tokenizer
 
 
-QWEN3 = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
-         "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
-         "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
-         "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
 QWEN3_WHOLE = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "score": "cls.output"}
 
 
@@ -221,15 +186,7 @@ def export_qwen3(path, model, tokens, labels):
     writer.add_eos_token_id(tokens.index("<|im_end|>"))
     writer.add_add_bos_token(False)
     writer.add_chat_template([{"name": "rerank", "template": TEMPLATE}])
-
-    def name(key):
-        stem, kind = key.rsplit(".", 1)
-        if stem in QWEN3_WHOLE:
-            return f"{QWEN3_WHOLE[stem]}.{kind}"
-        _, _, layer, part = stem.split(".", 3)
-        return f"blk.{layer}.{QWEN3[part]}.{kind}"
-
-    finish(writer, {name(key): value for key, value in model.state_dict().items()})
+    finish(writer, tensors_of(model, QWEN3_WHOLE, IN_LAYER))
 
 
 # Files and scores
@@ -238,23 +195,14 @@ def opened(path, architecture, config, labels):
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name(f"random {architecture} reranker")
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
+    add_sizes(writer, config)
     if labels:
         writer.add_classifier_output_labels(labels)
     return writer
 
 
-def finish(writer, tensors):
-    for name, values in tensors.items():
-        writer.add_tensor(name, np.ascontiguousarray(values.numpy(), dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+def tensors_of(model, whole, in_layer):
+    return {gguf_name(path, whole, in_layer): values for path, values in model.state_dict().items()}
 
 
 def texts(seed):

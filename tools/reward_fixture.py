@@ -11,6 +11,7 @@ reads its models as `llama`, which has none.
 import argparse
 import json
 import random
+import re
 from pathlib import Path
 
 import gguf
@@ -45,32 +46,36 @@ FAMILY = 8
 LONGEST = 80
 
 
-@torch.no_grad()
 def build(name, seed):
     rest = dict(MODELS[name])
     rope = {"rope_type": "default", "rope_theta": rest.pop("rope")}
     # Eager: of the attentions it alone knows Gemma's cap on logits.
     config = transformers.AutoConfig.for_model(name, **SIZES, **rest, rope_parameters=rope, attn_implementation="eager")
-    model = transformers.AutoModelForSequenceClassification.from_config(config).float().eval()
+    return drawn(transformers.AutoModelForSequenceClassification.from_config(config), seed)
+
+
+@torch.no_grad()
+def drawn(model, seed, scale=1.5):
+    """Random weights, large enough that each part matters."""
     generator = torch.Generator().manual_seed(seed)
     for path, weight in sorted(model.named_parameters()):
-        drawn = torch.randn(weight.shape, generator=generator)
-        if path.endswith("norm.weight"):
-            weight.add_(0.2 * drawn)  # around what it starts at: 1, and 0 for Gemma
+        noise = torch.randn(weight.shape, generator=generator)
+        if "norm" in path.lower() and path.endswith("weight"):
+            weight.add_(0.2 * noise)  # around what it starts at: 1, and 0 for Gemma
         elif weight.ndim == 1:
-            weight.copy_(0.5 * drawn)
+            weight.copy_(0.5 * noise)
         else:
-            weight.copy_(drawn * (1 if "embed" in path else 1.5 * weight.shape[1] ** -0.5))
-    return model
+            weight.copy_(noise * (1 if "embed" in path else scale * weight.shape[1] ** -0.5))
+    return model.float().eval()
 
 
-def gguf_name(path, name):
+def gguf_name(path, whole, in_layer):
     """`layers.0.mlp.up_proj.weight` -> `blk.0.ffn_up.weight`."""
     stem, kind = path.rsplit(".", 1)
-    if stem in WHOLE:
-        return f"{WHOLE[stem]}.{kind}"
-    _, layer, part = stem.split(".", 2)
-    return f"blk.{layer}.{(IN_LAYER_OF_GEMMA2 if name == 'gemma2' else IN_LAYER)[part]}.{kind}"
+    if stem in whole:
+        return f"{whole[stem]}.{kind}"
+    layer, part = re.search(r"\blayers?\.(\d+)\.(.+)", stem).groups()
+    return f"blk.{layer}.{in_layer[part]}.{kind}"
 
 
 def paired(rows, heads):
@@ -88,11 +93,7 @@ def export(model, name, path):
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     writer.add_tokenizer_model("none")
     writer.add_vocab_size(c.vocab_size)
-    writer.add_context_length(c.max_position_embeddings)
-    writer.add_embedding_length(c.hidden_size)
-    writer.add_block_count(c.num_hidden_layers)
-    writer.add_feed_forward_length(c.intermediate_size)
-    writer.add_head_count(c.num_attention_heads)
+    add_sizes(writer, c)
     writer.add_head_count_kv(c.num_key_value_heads)
     writer.add_key_length(head_size)
     writer.add_value_length(head_size)
@@ -103,15 +104,29 @@ def export(model, name, path):
         writer.add_sliding_window(c.sliding_window)
         writer.add_attn_logit_softcapping(c.attn_logit_softcapping)
         writer.add_final_logit_softcapping(c.final_logit_softcapping)
-    for tensor, values in model.model.state_dict().items():
-        array = values.numpy()
-        if pairs and ".q_proj." in tensor:
-            array = paired(array, c.num_attention_heads)
-        if pairs and ".k_proj." in tensor:
-            array = paired(array, c.num_key_value_heads)
-        if name == "gemma2" and tensor.endswith("norm.weight"):
-            array = array + 1
-        writer.add_tensor(gguf_name(tensor, name), np.ascontiguousarray(array, dtype=np.float32))
+    tensors = {}
+    for path, values in model.model.state_dict().items():
+        if pairs and ".q_proj." in path:
+            values = paired(values, c.num_attention_heads)
+        if pairs and ".k_proj." in path:
+            values = paired(values, c.num_key_value_heads)
+        if name == "gemma2" and path.endswith("norm.weight"):
+            values = values + 1
+        tensors[gguf_name(path, WHOLE, IN_LAYER_OF_GEMMA2 if name == "gemma2" else IN_LAYER)] = values
+    finish(writer, tensors)
+
+
+def add_sizes(writer, config):
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+
+
+def finish(writer, tensors):
+    for name, values in tensors.items():
+        writer.add_tensor(name, np.ascontiguousarray(values.numpy(), dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

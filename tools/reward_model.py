@@ -8,14 +8,13 @@ from the final state, where a mistake is.
 import torch
 from torch import nn
 
-from model import Config, Generator, Norm
+from model import Config, Generator, Norm, round_matrices
 
 NOTES = 10  # digits: see reward_labels.py
 
 
-def config(vocab, layers=12, width=192, hidden=512, heads=3):
-    return Config(vocab=vocab, width=width, layers=layers, heads=heads, kv_heads=1, head_size=64, hidden=hidden,
-                  context=2048)
+def config(vocab, layers):
+    return Config(vocab=vocab, layers=layers, context=2048)
 
 
 class RewardModel(nn.Module):
@@ -37,22 +36,11 @@ class RewardModel(nn.Module):
         trunk = self.trunk
         cos, sin = trunk.cos[position][:, None], trunk.sin[position][:, None]
         x = trunk.embed(ids)
-        seen = Seen(mask)
         for i, layer in enumerate(trunk.layers):
             if i == self.notes_after:
                 middle = x
-            x = layer(x, cos, sin, seen)
+            x = layer(x, cos, sin, mask)
         return middle, trunk.norm(x)
-
-
-class Seen:
-    """Stands where a layer expects its cache: no older keys, but a mask of its own."""
-
-    def __init__(self, mask):
-        self.mask = mask
-
-    def append(self, k, v):
-        return k, v, self.mask
 
 
 def save(path, model, **more):
@@ -62,13 +50,10 @@ def save(path, model, **more):
     part.replace(path)
 
 
-def load(path, half=True):
-    """A trained reward model; `half` rounds the trunk's matrices to F16 as the exported file holds them."""
+def load(path):
+    """A trained reward model, the trunk's matrices rounded as the exported file holds them."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
     model = RewardModel(Config(**saved["config"]), saved["notes_after"])
     model.load_state_dict(saved["model"])
-    if half:
-        for parameter in model.trunk.parameters():
-            if parameter.dim() > 1:
-                parameter.data = parameter.data.half().float()
+    round_matrices(model.trunk)
     return model.eval()

@@ -27,10 +27,10 @@ def quarters(tokenizer, text):
     return [ends[math.ceil(len(ends) * q) - 1] if ends else 0 for q in QUARTERS]
 
 
-def chain_rows(tokenizer, counting, chains, at_once=IN_A_ROW):
-    """Rows of at most `at_once` solutions; `counting` is the tokenizer whose tokens make the quarters (the generator's)."""
+def chain_rows(tokenizer, counting, chains):
+    """Rows of at most IN_A_ROW solutions; `counting` is the tokenizer whose tokens make the quarters (the generator's)."""
     for prompt, answer, texts in chains:
-        for some in (texts[i:i + at_once] for i in range(0, len(texts), at_once)):
+        for some in (texts[i:i + IN_A_ROW] for i in range(0, len(texts), IN_A_ROW)):
             solutions = []
             for text in some:
                 right = problems.is_right(text, answer)

@@ -8,15 +8,12 @@ comes, the full stop that was a token before is none any more, and the mirror ha
 """
 
 import argparse
-import random
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-
-import problems
 import tokenizer as words
 
 BOS, PROBLEM, SOLUTION, PAD = words.BOS, words.PROBLEM, words.SOLUTION, words.PAD
+load = words.load
 SPECIAL = [*words.SPECIAL, "<|judge|>"]
 JUDGE = len(SPECIAL) - 1  # the token at which the reward is read
 
@@ -30,25 +27,10 @@ CHAT_TEMPLATE = ("{% for message in messages %}"
                  "{% endif %}{% endfor %}")
 
 
-def train(size, seed=17, count=6000):
-    rng = random.Random(seed)
-    texts = []
-    for _ in range(count):
-        problem = problems.draw_problem(rng, rng.randint(3, 12))
-        texts += [problem.text, problems.solve(problem, rng)[0]]
-    tokenizer = Tokenizer(models.BPE())
-    whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(LEARNT), "isolated"), whole])
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
-        vocab_size=size, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), min_frequency=20,
-        show_progress=False))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"\p{N}+"), "isolated"), whole])
+def train(size):
+    tokenizer = words.train(size, 17, LEARNT, SPECIAL)
+    tokenizer.pre_tokenizer = words.pieces(r"\p{N}+")
     return tokenizer
-
-
-def load(path):
-    return words.load(path)
 
 
 def main():

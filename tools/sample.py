@@ -1,6 +1,4 @@
-"""Decodes branches of a few prompts with PyTorch: the second opinion that models/fixture.json is made of."""
-
-import json
+"""Continues a prompt with PyTorch, token by token: the second opinion that models/fixture.json is made of."""
 
 import torch
 import torch.nn.functional as F
@@ -10,84 +8,60 @@ from model import rotate
 
 
 class Decoder:
-    """Decodes `samples` branches of each prompt; all branches of a prompt attend to one copy of its keys and values."""
+    """Reads one prompt, then what follows it; `state` is the final-norm state after the last token, [1, width]."""
 
-    def __init__(self, model, prompts, samples, longest):
-        self.model, self.samples, self.problems = model, samples, len(prompts)
-        c = model.config
-        self.rows = self.problems * samples
-        length = max(map(len, prompts))
-        ids = torch.full((self.problems, length), words.PAD)
-        for row, prompt in enumerate(prompts):
-            ids[row, :len(prompt)] = torch.tensor(prompt)
-        self.start = torch.tensor([len(p) for p in prompts]).repeat_interleave(samples)
-        self.hidden = (torch.arange(length) >= torch.tensor([len(p) for p in prompts])[:, None])[:, None]
-        self.step_count = 0
-        self.prompt_keys, self.keys = [], []
-        x = model.embed(ids)
-        cos, sin = model.cos[:length], model.sin[:length]
+    def __init__(self, model, prompt):
+        self.model, self.position = model, len(prompt)
+        self.prompt, self.own = [], []  # keys and values, by layer
+        cos, sin = model.cos[:len(prompt)], model.sin[:len(prompt)]
+        x = model.embed(torch.tensor([prompt]))
         for layer in model.layers:
-            h = layer.attn_norm(x)
-            k = rotate(layer.k(h)[:, None], cos, sin)[:, 0]  # one key-value head
-            v = layer.v(h)
-            self.prompt_keys.append((k, v))
-            self.keys.append((torch.empty(self.rows, longest, c.head_size), torch.empty(self.rows, longest, c.head_size)))
+            k, v = key_value(layer, layer.attn_norm(x), cos, sin)
+            self.prompt.append((k, v))
+            self.own.append((k[:, :0], v[:, :0]))
             x = layer(x, cos, sin)
-        last = torch.tensor([len(p) - 1 for p in prompts])
-        states = model.norm(x[torch.arange(self.problems), last])
-        self.first = states.repeat_interleave(samples, 0)
+        self.state = model.norm(x[:, -1])
 
-    def step(self, ids):
-        """The final-norm states after one more token in every branch."""
-        model, c, t = self.model, self.model.config, self.step_count
-        cos, sin = model.cos[self.start + t][:, None, None], model.sin[self.start + t][:, None, None]
-        x = model.embed(ids)
-        for layer, (pk, pv), (ok, ov) in zip(model.layers, self.prompt_keys, self.keys):
+    def step(self, token):
+        model, c = self.model, self.model.config
+        cos, sin = model.cos[self.position], model.sin[self.position]
+        x = model.embed(torch.tensor([[token]]))
+        for i, layer in enumerate(model.layers):
             h = layer.attn_norm(x)
-            q = rotate(layer.q(h).view(self.rows, c.heads, 1, c.head_size), cos, sin)[:, :, 0] * c.head_size ** -0.5
-            ok[:, t] = rotate(layer.k(h)[:, None, None], cos, sin)[:, 0, 0]
-            ov[:, t] = layer.v(h)
-            shared = torch.bmm(q.reshape(self.problems, -1, c.head_size), pk.mT).masked_fill_(self.hidden, -torch.inf)
-            own = torch.bmm(q, ok[:, :t + 1].mT)
-            width = shared.shape[-1]
-            weights = torch.cat((shared.view(self.rows, c.heads, width), own), -1).softmax(-1)
-            a = torch.bmm(weights[..., :width].reshape(self.problems, -1, width), pv).view(self.rows, c.heads, -1)
-            a = a + torch.bmm(weights[..., width:], ov[:, :t + 1])
-            x = x + layer.o(a.reshape(self.rows, -1))
+            q = rotate(layer.q(h).view(1, c.heads, c.head_size), cos, sin) * c.head_size ** -0.5
+            (pk, pv), (ok, ov) = self.prompt[i], self.own[i]
+            k, v = key_value(layer, h, cos, sin)
+            ok, ov = self.own[i] = torch.cat((ok, k), 1), torch.cat((ov, v), 1)
+            weights = torch.cat((torch.bmm(q, pk.mT), torch.bmm(q, ok.mT)), -1).softmax(-1)
+            prompt = pk.shape[1]
+            a = torch.bmm(weights[..., :prompt], pv) + torch.bmm(weights[..., prompt:], ov)
+            x = x + layer.o(a.reshape(1, 1, -1))
             h = layer.ffn_norm(x)
             x = x + layer.down(F.silu(layer.gate(h)) * layer.up(h))
-        self.step_count += 1
-        return model.norm(x)
+        self.position += 1
+        self.state = model.norm(x[:, -1])
+
+
+def key_value(layer, h, cos, sin):
+    """Of the one key-value head: [1, tokens, head_size] each."""
+    return rotate(layer.k(h), cos, sin), layer.v(h)
 
 
 @torch.no_grad()
-def sample(model, prompts, samples, random_source, longest=420, greedy=False):
-    """(tokens, lengths, logprobs, entropies, states, ended) of all branches; lengths leave out EOS."""
-    decoder = Decoder(model, prompts, samples, longest)
-    tokens, logprobs, entropies, states = [], [], [], []
-    lengths = torch.full((decoder.rows,), longest)
-    alive = torch.ones(decoder.rows, dtype=torch.bool)
-    state = decoder.first
-    for t in range(longest):
-        log = F.log_softmax(model.logits(state), -1)
+def sample(model, prompt, count, random_source=None):
+    """(tokens, logprobs, entropies), up to EOS at most `count`, each [1, tokens]; the likeliest tokens without `random_source`."""
+    decoder = Decoder(model, prompt)
+    tokens, logprobs, entropies = [], [], []
+    for _ in range(count):
+        log = F.log_softmax(model.logits(decoder.state), -1)
         p = log.exp()
-        if greedy:
-            ids = log.argmax(-1)
-        else:
-            # The likeliest of p/e with e exponential is a draw from p.
-            ids = (p / torch.empty_like(p).exponential_(generator=random_source)).argmax(-1)
-        ended = alive & (ids == words.EOS)
-        lengths[ended] = t
-        alive &= ~ended
-        if not alive.any():
+        # The likeliest of p/e with e exponential is a draw from p.
+        race = log if random_source is None else p / torch.empty_like(p).exponential_(generator=random_source)
+        token = race.argmax().item()
+        if token == words.EOS:
             break
-        tokens.append(ids)
-        logprobs.append(log.gather(1, ids[:, None])[:, 0])
-        entropies.append(-(p * log).sum(-1))
-        state = decoder.step(ids)
-        states.append(state.half())
-    return (torch.stack(tokens, 1), lengths, torch.stack(logprobs, 1), torch.stack(entropies, 1), torch.stack(states, 1), ~alive)
-
-
-def read_tasks(path):
-    return [(task["prompt"], task["answer"]) for task in map(json.loads, open(path))]
+        tokens.append(token)
+        logprobs.append(log[0, token])
+        entropies.append(-(p * log).sum())
+        decoder.step(token)
+    return torch.tensor([tokens]), torch.stack(logprobs)[None], torch.stack(entropies)[None]

@@ -24,22 +24,26 @@ CHAT_TEMPLATE = ("{% for message in messages %}"
                  "{% endif %}{% endfor %}")
 
 
-def train(size, seed=7, count=6000):
+def train(size, seed=7, split=SPLIT, special=SPECIAL):
+    """`split`: a regular expression of the pieces within which merges are learnt; `special`: the first tokens."""
     rng = random.Random(seed)
     texts = []
-    for _ in range(count):
+    for _ in range(6000):
         problem = problems.draw_problem(rng, rng.randint(3, 12))
-        texts.append(problem.text)
         # A space joins a word only after another word, so a solution is trained on as it follows the prompt.
-        texts.append(problems.solve(problem, rng)[0])
+        texts += [problem.text, problems.solve(problem, rng)[0]]
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(SPLIT), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = pieces(split)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
-        vocab_size=size, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), min_frequency=20,
+        vocab_size=size, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), min_frequency=20,
         show_progress=False))
     return tokenizer
+
+
+def pieces(split):
+    return pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(split), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 def load(path):

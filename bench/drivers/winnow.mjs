@@ -46,8 +46,8 @@ const pool = await binding.createPool(model, {
 })
 
 async function generate(count, seed) {
-  await pool.prefill(prompt, 0)
-  await pool.fork({
+  const { race } = await pool.prefill(prompt, 0)
+  await pool.fork(race, {
     count: n,
     seed,
     firstCandidate: 0,
@@ -59,10 +59,13 @@ async function generate(count, seed) {
     stopTokens: new Int32Array(0)
   })
   let taken = 0
-  for (;;) {
-    const advance = await pool.advance(Math.min(Number(values.checkpoint), count), 0)
+  for (let until = 0; ; ) {
+    until += Math.min(Number(values.checkpoint), count)
+    const [advance] = await pool.advance(Int32Array.of(race, until), 0)
     taken += advance.tokens.length
-    if (advance.reason === 'settled') return taken
+    if (advance.reason !== 'settled') continue
+    await pool.end(race)
+    return taken
   }
 }
 

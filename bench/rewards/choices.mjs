@@ -21,7 +21,7 @@ export function choicesOf(candidates, name, schedule, grid) {
     winner,
     n,
     tokens,
-    right: winner === null ? false : candidates.right[winner],
+    right: winner !== null && candidates.right[winner],
     survived: winner !== null && candidates.same[winner] === candidates.same[full.winner],
     regret: regret(winner === null ? low : finals[winner], low, high)
   })

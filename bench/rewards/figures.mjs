@@ -10,13 +10,12 @@ import { rankingOf } from './ranking.mjs'
  */
 export function figuresOf(entries, { names, schedule, grid, alphas, seed }) {
   const problems = entries.filter(({ type }) => type === 'candidates')
-  const races = entries.filter(({ type }) => type === 'race')
   if (problems.length === 0) throw new Error('Expected at least one measured problem but received none')
   const drawn = resamples(problems.length, seed)
   const choices = Object.fromEntries(
     names.map((name) => [name, problems.map((problem) => choicesOf(problem, name, schedule, grid))])
   )
-  const table = tableOf(races)
+  const live = liveOf(entries, seed)
   const [first] = names
   const replayed = new Map(problems.map(({ prompt }, i) => [prompt, i]))
   return {
@@ -25,12 +24,12 @@ export function figuresOf(entries, { names, schedule, grid, alphas, seed }) {
       name,
       ranking: rankingOf(problems, name, first, grid, drawn),
       ...qualityOf(choices[name], choices[first], drawn),
-      cost: costOf(table, name, first, seed, (row) => choices[name][replayed.get(row.prompt)])
+      cost: costOf(live, name, first, (row) => choices[name][replayed.get(row.prompt)])
     })),
     controls: {
-      equalTokens: shareOf(table, `equal-tokens ${first}`, `best-of-n ${first}`, 'wallSeconds', seed),
-      randomKill: shareOf(table, `random-kill ${first}`, `best-of-n ${first}`, 'wallSeconds', seed),
-      agreement: controlsAgree(table, choices[first], replayed, first)
+      equalTokens: wallShareOf(live, `equal-tokens ${first}`, `best-of-n ${first}`),
+      randomKill: wallShareOf(live, `random-kill ${first}`, `best-of-n ${first}`),
+      agreement: controlsAgree(live, choices[first], replayed, first)
     },
     reading: alphas.map((alpha) => readingOf(entries, alpha, seed)).filter((row) => row !== null)
   }
@@ -57,27 +56,21 @@ function candidatesOf(problems, drawn) {
 }
 
 function qualityOf(own, first, drawn) {
+  const of = (list, kind, key) => list.map((choice) => choice[kind][key])
+  const mean = (kind, key) => meanOf(of(own, kind, key), drawn)
+  const tokens = (kind) => of(own, kind, 'tokens')
   const difference = (a, b) =>
     meanOf(
-      a.map(({ right }, i) => Number(right) - Number(b[i].right)),
+      a.map((right, i) => right - b[i]),
       drawn
     )
-  const of = (list, kind) => list.map((choice) => choice[kind])
-  const mean = (kind, key) =>
-    meanOf(
-      own.map((choice) => choice[kind][key]),
-      drawn
-    )
-  const tokens = (kind) => own.map((choice) => choice[kind].tokens)
-  const against = (kind) => difference(of(own, 'specReject'), of(own, kind))
+  const against = (kind) => difference(of(own, 'specReject', 'right'), of(own, kind, 'right'))
+  const overFirst = (kind) => (own === first ? null : difference(of(own, kind, 'right'), of(first, kind, 'right')))
   return {
-    bestOf: {
-      accuracy: mean('bestOf', 'right'),
-      overFirst: own === first ? null : difference(of(own, 'bestOf'), of(first, 'bestOf'))
-    },
+    bestOf: { accuracy: mean('bestOf', 'right'), overFirst: overFirst('bestOf') },
     specReject: {
       accuracy: mean('specReject', 'right'),
-      overFirst: own === first ? null : difference(of(own, 'specReject'), of(first, 'specReject')),
+      overFirst: overFirst('specReject'),
       survival: mean('specReject', 'survived'),
       regret: mean('specReject', 'regret'),
       tokens: mean('specReject', 'tokens'),
@@ -97,25 +90,23 @@ function qualityOf(own, first, drawn) {
   }
 }
 
-/** By arm, its rows in the order of the problems; of problems that every arm has. */
-function tableOf(races) {
+/** Live races: by arm, its rows in the order of the problems, of problems that every arm has; and resamples of these. */
+function liveOf(entries, seed) {
+  const races = entries.filter(({ type }) => type === 'race')
   const arms = [...new Set(races.map(({ arm }) => arm))]
   const prompts = [...new Set(races.map(({ prompt }) => prompt))]
   const of = new Map(races.map((row) => [`${row.prompt} ${row.arm}`, row]))
   const whole = prompts.filter((prompt) => arms.every((arm) => of.has(`${prompt} ${arm}`)))
-  return new Map(arms.map((arm) => [arm, whole.map((prompt) => of.get(`${prompt} ${arm}`))]))
+  const table = new Map(arms.map((arm) => [arm, whole.map((prompt) => of.get(`${prompt} ${arm}`))]))
+  return { rowsOf: (arm) => table.get(arm) ?? [], drawn: resamples(whole.length, seed) }
 }
 
 /** Live speculative rejection; null where none was run. `choiceOf` says what the replay of a row says. */
-function costOf(table, name, first, seed, choiceOf) {
-  const rows = table.get(`spec-reject ${name}`)
-  if (rows === undefined || rows.length === 0) return null
-  const drawn = resamples(rows.length, seed)
-  const mean = (key) =>
-    meanOf(
-      rows.map((row) => row[key]),
-      drawn
-    )
+function costOf(live, name, first, choiceOf) {
+  const rows = live.rowsOf(`spec-reject ${name}`)
+  if (rows.length === 0) return null
+  const column = (key) => rows.map((row) => row[key])
+  const mean = (key) => meanOf(column(key), live.drawn)
   const agrees = (row) => {
     const { specReject, killedAt } = choiceOf(row)
     return specReject.winner === row.winner && killedAt.every((at, id) => at === row.killedAt[id])
@@ -123,37 +114,27 @@ function costOf(table, name, first, seed, choiceOf) {
   return {
     problems: rows.length,
     wallSeconds: mean('wallSeconds'),
-    wallShare: shareOf(table, `spec-reject ${name}`, `best-of-n ${first}`, 'wallSeconds', seed),
-    wallShareOfOwn: shareOf(table, `spec-reject ${name}`, `best-of-n ${name}`, 'wallSeconds', seed),
+    wallShare: wallShareOf(live, `spec-reject ${name}`, `best-of-n ${first}`),
+    wallShareOfOwn: wallShareOf(live, `spec-reject ${name}`, `best-of-n ${name}`),
     scoreSeconds: mean('scoreSeconds'),
-    scoreShare: ratioOf(
-      rows.map((row) => row.scoreSeconds),
-      rows.map((row) => row.wallSeconds),
-      drawn
-    ),
+    scoreShare: ratioOf(column('scoreSeconds'), column('wallSeconds'), live.drawn),
     generatedTokens: mean('generatedTokens'),
     rewardTokens: mean('rewardTokens'),
     agreement: rows.filter(agrees).length / rows.length
   }
 }
 
-/** The ratio of two arms' sums; null where one was not run. */
-function shareOf(table, arm, other, key, seed) {
-  const [above, below] = [table.get(arm), table.get(other)]
-  if (above === undefined || below === undefined || above.length === 0) return null
-  const drawn = resamples(above.length, seed)
-  return ratioOf(
-    above.map((row) => row[key]),
-    below.map((row) => row[key]),
-    drawn
-  )
+/** The ratio of two arms' time; null where one was not run. */
+function wallShareOf({ rowsOf, drawn }, arm, other) {
+  const [above, below] = [arm, other].map((name) => rowsOf(name).map(({ wallSeconds }) => wallSeconds))
+  return above.length === 0 || below.length === 0 ? null : ratioOf(above, below, drawn)
 }
 
 /** Share of the live controls that returned what the replay of them says. */
-function controlsAgree(table, choices, replayed, first) {
+function controlsAgree({ rowsOf }, choices, replayed, first) {
   const kinds = { 'equal-tokens': 'equalTokens', 'random-kill': 'randomKill' }
   const found = Object.entries(kinds).flatMap(([arm, kind]) =>
-    (table.get(`${arm} ${first}`) ?? []).map((row) => choices[replayed.get(row.prompt)][kind].winner === row.winner)
+    rowsOf(`${arm} ${first}`).map((row) => choices[replayed.get(row.prompt)][kind].winner === row.winner)
   )
   return found.length === 0 ? null : found.filter(Boolean).length / found.length
 }

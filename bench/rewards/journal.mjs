@@ -4,9 +4,9 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, truncateSync, writ
 import { dirname } from 'node:path'
 
 export class Journal {
-  entries = []
   #path
-  #keys = new Set()
+  /** By what they measure. */
+  #entries = new Map()
 
   /**
    * `command` is what measures from here on. Throws where the file was written under other conditions, or a line before the
@@ -24,7 +24,7 @@ export class Journal {
       return
     }
     const { conditions: before, commands, entries } = entriesOf(whole.toString(), path)
-    const others = differing(before, JSON.parse(JSON.stringify(conditions)))
+    const others = differing(before, conditions)
     if (others.length > 0) {
       const received = `one that differs in ${others.join(', ')}`
       throw new Error(`Expected a journal of the same files and options for ${path} but received ${received}`)
@@ -34,12 +34,16 @@ export class Journal {
     if (!commands.includes(command)) this.#write({ type: 'command', command })
   }
 
+  get entries() {
+    return [...this.#entries.values()]
+  }
+
   has(entry) {
-    return this.#keys.has(keyOf(entry))
+    return this.#entries.has(keyOf(entry))
   }
 
   find(entry) {
-    return this.entries.find((other) => keyOf(other) === keyOf(entry))
+    return this.#entries.get(keyOf(entry))
   }
 
   append(entry) {
@@ -52,17 +56,13 @@ export class Journal {
   }
 
   #keep(entry) {
-    this.#keys.add(keyOf(entry))
-    this.entries.push(entry)
+    this.#entries.set(keyOf(entry), entry)
   }
 }
 
 /** A journal's text -> { conditions, commands, entries }; what follows the last line break is left out. */
 export function entriesOf(text, path) {
-  const lines = text
-    .slice(0, text.lastIndexOf('\n') + 1)
-    .split('\n')
-    .slice(0, -1)
+  const lines = text.split('\n').slice(0, -1)
   const [first, ...others] = lines.map((line, i) => entryOf(line, `line ${i + 1} of ${path}`))
   const { type, ...conditions } = first ?? {}
   if (type !== 'conditions') throw new Error(`Expected a journal for ${path} but received another file`)

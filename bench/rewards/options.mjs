@@ -1,5 +1,5 @@
 // What the driver can be asked for, checked before anything is measured: a measurement takes hours.
-import { parseCheckpoints } from '../../dist/arm.js'
+import { parseCheckpoints } from '../../dist/names.js'
 import { specReject } from '../../dist/policies/spec-reject.js'
 
 /** Throws where `values`, the driver's options, could not all be measured and read off what was recorded. */

@@ -45,7 +45,6 @@ export class Panel {
         }
         return all[0]
       },
-      kill: async () => {},
       end
     }
   }

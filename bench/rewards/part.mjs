@@ -1,19 +1,17 @@
 // One process' share of the problems.
 import { basename, join } from 'node:path'
-import { parseCheckpoints, scorerNamed } from '../../dist/arm.js'
 import { machineOf } from '../../dist/cli/provenance.js'
 import { RewardModels } from '../../dist/cli/reward.js'
 import { open } from '../../dist/engine.js'
 import { sha256 } from '../../dist/model.js'
+import { parseCheckpoints, scorerNamed } from '../../dist/names.js'
 import { readProblems } from '../../dist/problems.js'
 import { headFile } from '../../dist/scorers/head-file.js'
 import { Journal } from './journal.mjs'
 import { measure } from './measure.mjs'
-import { checkOptions } from './options.mjs'
 
 /** Problems `part - 1`, `part - 1 + parts` and so on, into a journal of their own. `values` are the driver's options, `command` is how it was called. */
 export async function measurePart(values, part, parts, command) {
-  checkOptions(values)
   const [limit, threads] = [Number(values.limit), Number(values.threads)]
   const problems = await readProblems(values.prompts, limit)
   const opening = { threads, ...(values.head !== undefined && { head: values.head }) }
@@ -28,7 +26,10 @@ export async function measurePart(values, part, parts, command) {
   const scorers = scorersOf(values, rewards)
   const engine = await open(values.model, opening)
   try {
-    const reading = rewards.default === null ? null : readingOf(rewards)
+    const reading =
+      rewards.default === null
+        ? null
+        : { mirror: rewards.named('reward-model'), reencode: rewards.named('reward-model-reencode') }
     await rewards.load()
     const schedule = { alpha: Number(values.alpha), checkpoints: parseCheckpoints(values.checkpoints) }
     const [n, grid] = [Number(values.n), Number(values.grid)]
@@ -64,10 +65,6 @@ function scorersOf(values, rewards) {
     ...(distilled === undefined ? [] : [{ name: 'distilled-head', scorer: headFile(distilled) }]),
     ...values.scorers.split(',').map((name) => ({ name, scorer: scorerNamed(name) }))
   ]
-}
-
-function readingOf(rewards) {
-  return { mirror: rewards.named('reward-model'), reencode: rewards.named('reward-model-reencode') }
 }
 
 /** Everything that must be the same for parts to belong together, and what a result needs beside it to be made again. */

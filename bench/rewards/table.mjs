@@ -27,14 +27,13 @@ export function pageOf(result) {
     '',
     "AUROC of right against wrong candidates within problems, where a share of the answer's tokens is written:",
     '',
-    quartersTable(scorers, ({ ranking }) => ranking.within, thousandths),
+    table(scorers, [scorerColumn, ...quarterColumns(({ ranking }) => ranking.within, thousandths)]),
     '',
     "By how much that exceeds the head's, on the same candidates:",
     '',
-    quartersTable(
+    table(
       scorers.filter(({ ranking }) => ranking.overFirst !== null),
-      ({ ranking }) => ranking.overFirst,
-      signed
+      [scorerColumn, ...quarterColumns(({ ranking }) => ranking.overFirst, signed)]
     ),
     '',
     `Pooled over the candidates of all problems; and how often the highest-scored of all ${each} is right:`,
@@ -82,87 +81,61 @@ function machineOf({ versions, hardware, options }) {
   )
 }
 
-function quartersTable(scorers, of, text) {
-  const columns = ['scorer', ...quarters.map((percent) => `${percent}%`)]
-  const rows = scorers.map((scorer) => [
-    labelOf(scorer.name),
-    ...quarters.map((percent) => withInterval(of(scorer)[percent], text))
-  ])
-  return drawTable(columns, rows, 'md')
+/** `columns`: pairs of a head and what of a row stands below it. */
+function table(rows, columns) {
+  const cells = rows.map((row) => columns.map(([, of]) => of(row)))
+  return drawTable(
+    columns.map(([head]) => head),
+    cells,
+    'md'
+  )
+}
+
+/** Below a head: a figure with its interval. */
+function figure(of, text) {
+  return (row) => withInterval(of(row), text)
+}
+
+const scorerColumn = ['scorer', ({ name }) => labels[name] ?? name]
+
+function quarterColumns(of, text) {
+  return quarters.map((share) => [`${share}%`, figure((scorer) => of(scorer)[share], text)])
 }
 
 function pooledTable(scorers, each) {
-  const columns = [
-    'scorer',
-    ...quarters.map((percent) => `${percent}%`),
-    `best-of-${each} right`,
-    "over the head's, points"
-  ]
-  const rows = scorers.map(({ name, ranking, bestOf }) => [
-    labelOf(name),
-    ...quarters.map((percent) => withInterval(ranking.pooled[percent], thousandths)),
-    withInterval(bestOf.accuracy, percent),
-    withInterval(bestOf.overFirst, points)
+  return table(scorers, [
+    scorerColumn,
+    ...quarterColumns(({ ranking }) => ranking.pooled, thousandths),
+    [`best-of-${each} right`, figure(({ bestOf }) => bestOf.accuracy, percent)],
+    ["over the head's, points", figure(({ bestOf }) => bestOf.overFirst, points)]
   ])
-  return drawTable(columns, rows, 'md')
 }
 
 function rejectionTable(scorers) {
-  const columns = ['scorer', 'right', "over the head's, points", 'survival', 'regret', 'tokens']
-  const rows = scorers.map(({ name, specReject }) => [
-    labelOf(name),
-    withInterval(specReject.accuracy, percent),
-    withInterval(specReject.overFirst, points),
-    withInterval(specReject.survival, percent),
-    withInterval(specReject.regret, percent),
-    withInterval(specReject.tokensShare, percent)
+  return table(scorers, [
+    scorerColumn,
+    ['right', figure(({ specReject }) => specReject.accuracy, percent)],
+    ["over the head's, points", figure(({ specReject }) => specReject.overFirst, points)],
+    ['survival', figure(({ specReject }) => specReject.survival, percent)],
+    ['regret', figure(({ specReject }) => specReject.regret, percent)],
+    ['tokens', figure(({ specReject }) => specReject.tokensShare, percent)]
   ])
-  return drawTable(columns, rows, 'md')
 }
 
 function controlsTable(scorers) {
-  const columns = [
-    'scorer',
-    'candidates',
-    'right with as many tokens',
-    'gain over it',
-    'right by lot',
-    'gain over lots'
-  ]
-  const rows = scorers.map(({ name, equalTokens, randomKill }) => [
-    labelOf(name),
-    equalTokens.n.mean.toFixed(1),
-    withInterval(equalTokens.accuracy, percent),
-    withInterval(equalTokens.gain, points),
-    withInterval(randomKill.accuracy, percent),
-    withInterval(randomKill.gain, points)
+  return table(scorers, [
+    scorerColumn,
+    ['candidates', ({ equalTokens }) => equalTokens.n.mean.toFixed(1)],
+    ['right with as many tokens', figure(({ equalTokens }) => equalTokens.accuracy, percent)],
+    ['gain over it', figure(({ equalTokens }) => equalTokens.gain, points)],
+    ['right by lot', figure(({ randomKill }) => randomKill.accuracy, percent)],
+    ['gain over lots', figure(({ randomKill }) => randomKill.gain, points)]
   ])
-  return drawTable(columns, rows, 'md')
 }
 
 function costSection({ scorers, controls }, each) {
   const live = scorers.filter(({ cost }) => cost !== null)
   if (live.length === 0) return []
-  const columns = [
-    'scorer',
-    `wall, of best-of-${each} by the head`,
-    `wall, of best-of-${each} by itself`,
-    'seconds a race',
-    'scoring, seconds a race',
-    'scoring, of the wall',
-    'reward tokens a race',
-    'as replayed'
-  ]
-  const rows = live.map(({ name, cost }) => [
-    labelOf(name),
-    withInterval(cost.wallShare, percent),
-    withInterval(cost.wallShareOfOwn, percent),
-    withInterval(cost.wallSeconds, hundredths),
-    withInterval(cost.scoreSeconds, thousandths),
-    withInterval(cost.scoreShare, percent),
-    withInterval(cost.rewardTokens, whole),
-    percent(cost.agreement)
-  ])
   return [
     '',
     '## Cost',
@@ -174,36 +147,21 @@ function costSection({ scorers, controls }, each) {
       `${withInterval(controls.equalTokens, percent)} and kills by lot ${withInterval(controls.randomKill, percent)} of best-of-${each}'s wall time; ` +
       `${percent(controls.agreement)} of these live races returned what the replay says.`,
     '',
-    drawTable(columns, rows, 'md')
+    table(live, [
+      scorerColumn,
+      [`wall, of best-of-${each} by the head`, figure(({ cost }) => cost.wallShare, percent)],
+      [`wall, of best-of-${each} by itself`, figure(({ cost }) => cost.wallShareOfOwn, percent)],
+      ['seconds a race', figure(({ cost }) => cost.wallSeconds, hundredths)],
+      ['scoring, seconds a race', figure(({ cost }) => cost.scoreSeconds, thousandths)],
+      ['scoring, of the wall', figure(({ cost }) => cost.scoreShare, percent)],
+      ['reward tokens a race', figure(({ cost }) => cost.rewardTokens, whole)],
+      ['as replayed', ({ cost }) => percent(cost.agreement)]
+    ])
   ]
 }
 
 function readingSection(reading, { checkpoints }) {
   if (reading.length === 0) return []
-  const columns = [
-    'alpha',
-    'problems',
-    'generated tokens',
-    'reward tokens, each read once',
-    'read again each time',
-    'tokens, ratio',
-    'scoring time, ratio',
-    'race, ratio',
-    'same answer',
-    'same race'
-  ]
-  const rows = reading.map((row) => [
-    String(row.alpha),
-    String(row.problems),
-    withInterval(row.generatedTokens, whole),
-    withInterval(row.mirrorTokens, whole),
-    withInterval(row.reencodeTokens, whole),
-    withInterval(row.tokens, times),
-    withInterval(row.scoreSeconds, times),
-    withInterval(row.wallSeconds, times),
-    percent(row.sameAnswer),
-    percent(row.sameRace)
-  ])
   return [
     '',
     '## Reading each token once',
@@ -213,12 +171,19 @@ function readingSection(reading, { checkpoints }) {
       'first. "Same race": the same answer, and the same candidates killed at the same places; with weights in half precision a score depends ' +
       'a little on what is read beside it, and candidates that are nearly level may change places.',
     '',
-    drawTable(columns, rows, 'md')
+    table(reading, [
+      ['alpha', ({ alpha }) => String(alpha)],
+      ['problems', ({ problems }) => String(problems)],
+      ['generated tokens', figure((row) => row.generatedTokens, whole)],
+      ['reward tokens, each read once', figure((row) => row.mirrorTokens, whole)],
+      ['read again each time', figure((row) => row.reencodeTokens, whole)],
+      ['tokens, ratio', figure((row) => row.tokens, times)],
+      ['scoring time, ratio', figure((row) => row.scoreSeconds, times)],
+      ['race, ratio', figure((row) => row.wallSeconds, times)],
+      ['same answer', ({ sameAnswer }) => percent(sameAnswer)],
+      ['same race', ({ sameRace }) => percent(sameRace)]
+    ])
   ]
-}
-
-function labelOf(name) {
-  return labels[name] ?? name
 }
 
 function withInterval(found, text) {

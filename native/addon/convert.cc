@@ -64,6 +64,7 @@ const char* reason_text(AdvanceReason reason) {
     case AdvanceReason::full: return "full";
     case AdvanceReason::deadline: return "deadline";
     case AdvanceReason::aborted: return "aborted";
+    case AdvanceReason::running: break;  // of it nothing is told
   }
   return "aborted";
 }
@@ -187,6 +188,36 @@ static std::vector<std::vector<Token>> to_lists(const Napi::Value& value, const 
   return lists;
 }
 
+static std::vector<std::string> to_texts(const Napi::Object& from, const char* key) {
+  const Napi::Array values = array(from, key);
+  std::vector<std::string> texts;
+  for (std::uint32_t i = 0; i < values.Length(); ++i) texts.push_back(to_text(values[i], key));
+  return texts;
+}
+
+// Rules and stop strings, as NativeSamplingRules has them.
+static void to_rules(const Napi::Value& value, ForkParams& params) {
+  const Napi::Object from = to_object(value, "rules");
+  const Napi::Object penalties = to_object(from.Get("penalties"), "penalties");
+  params.rules.penalties.last_n = integer(penalties, "lastN");
+  params.rules.penalties.repeat = real(penalties, "repeat");
+  params.rules.penalties.frequency = real(penalties, "frequency");
+  params.rules.penalties.presence = real(penalties, "presence");
+  const Napi::Object dry = to_object(from.Get("dry"), "dry");
+  params.rules.dry.multiplier = real(dry, "multiplier");
+  params.rules.dry.base = real(dry, "base");
+  params.rules.dry.allowed_length = integer(dry, "allowedLength");
+  params.rules.dry.last_n = integer(dry, "lastN");
+  params.rules.dry.breakers = to_texts(dry, "breakers");
+  const Napi::Object biases = to_object(from.Get("biases"), "biases");
+  const std::vector<std::int32_t> tokens = to_int32s(biases.Get("tokens"), "tokens");
+  const Napi::Float32Array values = to_float32s(biases.Get("values"), "values");
+  if (values.ElementLength() != tokens.size()) throw unexpected(value, "a value for each token", "biases");
+  for (std::size_t i = 0; i < tokens.size(); ++i) params.rules.biases.emplace_back(tokens[i], values[i]);
+  params.rules.grammar.text = text(from, "grammar");
+  params.stop = to_texts(from, "stop");
+}
+
 ForkParams to_fork_params(const Napi::Value& value) {
   const Napi::Object from = to_object(value, "the fork options");
   ForkParams params;
@@ -200,8 +231,21 @@ ForkParams to_fork_params(const Napi::Value& value) {
   params.sampling.min_p = real(from, "minP");
   params.stop_tokens = to_int32s(from.Get("stopTokens"), "stopTokens");
   if (from.Has("certainties")) params.certainties = to_bool(from.Get("certainties"), "certainties");
+  if (from.Has("rules")) to_rules(from.Get("rules"), params);
+  if (from.Has("keepPrompt")) params.keep_prompt = to_bool(from.Get("keepPrompt"), "keepPrompt");
   if (from.Has("given")) params.given = to_lists(from.Get("given"), "given");
   return params;
+}
+
+RaceId to_race(const Napi::Value& value) { return static_cast<RaceId>(to_integer(value, "race", 0, kIntMax)); }
+
+// Pairs of a race and how far it goes.
+std::vector<Turn> to_turns(const Napi::Value& value) {
+  const std::vector<std::int32_t> flat = to_int32s(value, "turns");
+  if (flat.size() % 2 != 0) throw unexpected(value, "pairs of a race and its tokens", "turns");
+  std::vector<Turn> turns;
+  for (std::size_t i = 0; i < flat.size(); i += 2) turns.push_back({flat[i], flat[i + 1]});
+  return turns;
 }
 
 RandomModelParams to_random_model_params(const Napi::Value& value) {
@@ -290,18 +334,21 @@ Napi::Value from_facts(Napi::Env env, const HeadFacts& facts) {
 Napi::Value from_prefill(Napi::Env env, const Prefill& prefill) {
   Napi::Object to = Napi::Object::New(env);
   to["reason"] = reason_text(prefill.reason);
+  to["race"] = prefill.race;
   to["tokens"] = prefill.tokens;
+  to["decoded"] = prefill.decoded;
   to["seconds"] = prefill.seconds;
   return to;
 }
 
-Napi::Value from_advance(Napi::Env env, const Advance& advance) {
+static Napi::Value from_advance(Napi::Env env, const Advance& advance) {
   Napi::Object to = Napi::Object::New(env);
   to["reason"] = reason_text(advance.reason);
   to["steps"] = advance.steps;
   to["branches"] = from_int32s(env, advance.branches);
   to["counts"] = from_int32s(env, advance.counts);
   to["status"] = copy_out<Napi::Uint8Array>(env, advance.status);
+  to["cuts"] = from_int32s(env, advance.cuts);
   to["tokens"] = from_int32s(env, advance.tokens);
   to["logprobs"] = from_floats(env, advance.logprobs);
   to["entropies"] = from_floats(env, advance.entropies);
@@ -310,6 +357,15 @@ Napi::Value from_advance(Napi::Env env, const Advance& advance) {
   to["decoded"] = static_cast<double>(advance.decoded);
   to["decodeSeconds"] = advance.decode_seconds;
   to["sampleSeconds"] = advance.sample_seconds;
+  to["cellsPeak"] = static_cast<double>(advance.cells_peak);
+  return to;
+}
+
+Napi::Value from_advances(Napi::Env env, const std::vector<Advance>& advances) {
+  Napi::Array to = Napi::Array::New(env, advances.size());
+  for (std::size_t i = 0; i < advances.size(); ++i)
+    to[static_cast<std::uint32_t>(i)] =
+        advances[i].reason == AdvanceReason::running ? env.Null() : from_advance(env, advances[i]);
   return to;
 }
 

@@ -33,6 +33,8 @@ PoolParams to_pool_params(const Napi::Value& value);
 PoolParams to_mirror_params(const Napi::Value& value);
 MirrorRequest to_mirror_request(const Napi::Value& value);
 ForkParams to_fork_params(const Napi::Value& value);
+RaceId to_race(const Napi::Value& value);
+std::vector<Turn> to_turns(const Napi::Value& value);
 RandomModelParams to_random_model_params(const Napi::Value& value);
 
 Napi::Value from_int32s(Napi::Env env, const std::vector<std::int32_t>& values);
@@ -41,7 +43,7 @@ Napi::Value from_device(Napi::Env env, const Device& device);
 Napi::Value from_facts(Napi::Env env, const ModelFacts& facts);
 Napi::Value from_facts(Napi::Env env, const HeadFacts& facts);
 Napi::Value from_prefill(Napi::Env env, const Prefill& prefill);
-Napi::Value from_advance(Napi::Env env, const Advance& advance);
+Napi::Value from_advances(Napi::Env env, const std::vector<Advance>& advances);  // null for one that runs still
 Napi::Value from_mirror_scores(Napi::Env env, const MirrorScores& scores);
 Napi::Value from_occupancy(Napi::Env env, const Occupancy& occupancy);
 

@@ -1,5 +1,6 @@
 #include "model_wrap.h"
 
+#include <algorithm>
 #include <atomic>
 #include <string>
 #include <utility>
@@ -103,6 +104,8 @@ Napi::Value ModelWrap::detokenize(const Napi::CallbackInfo& info) {
   const std::vector<Token> tokens = to_int32s(info[0], "tokens");
   const std::vector<std::int32_t> offsets = to_int32s(info[1], "offsets");
   const bool render_special = to_bool(info[2], "renderSpecial");
+  const std::vector<std::int32_t> cuts =
+      info[3].IsUndefined() ? std::vector<std::int32_t>{} : to_int32s(info[3], "cuts");
   for (std::size_t i = 0; i < offsets.size(); ++i) {
     const std::int32_t low = i == 0 ? 0 : offsets[i - 1];
     to_integer(Napi::Number::New(info.Env(), offsets[i]), "an offset", low, static_cast<std::int64_t>(tokens.size()));
@@ -114,9 +117,14 @@ Napi::Value ModelWrap::detokenize(const Napi::CallbackInfo& info) {
   steps.work = [=] {
     for (const Token token : tokens) check_token(*model, token);
     std::vector<std::string> texts;
-    for (std::size_t i = 1; i < offsets.size(); ++i)
-      texts.push_back(model->detokenize(tokens.data() + offsets[i - 1],
-                                        static_cast<std::size_t>(offsets[i] - offsets[i - 1]), render_special));
+    for (std::size_t i = 1; i < offsets.size(); ++i) {
+      std::string text = model->detokenize(tokens.data() + offsets[i - 1],
+                                           static_cast<std::size_t>(offsets[i] - offsets[i - 1]), render_special);
+      // Of bytes, which a string of JavaScript's no longer has.
+      const std::int32_t cut = i <= cuts.size() ? cuts[i - 1] : 0;
+      text.resize(text.size() - std::min(text.size(), static_cast<std::size_t>(std::max(cut, 0))));
+      texts.push_back(std::move(text));
+    }
     return texts;
   };
   // V8 replaces bytes that are not UTF-8 by U+FFFD.

@@ -17,6 +17,8 @@ Napi::FunctionReference PoolWrap::define(Napi::Env env) {
       DefineClass(env, "NativePool",
                   {InstanceMethod<&PoolWrap::prefill>("prefill"), InstanceMethod<&PoolWrap::fork>("fork"),
                    InstanceMethod<&PoolWrap::advance>("advance"), InstanceMethod<&PoolWrap::kill>("kill"),
+                   InstanceMethod<&PoolWrap::park>("park"), InstanceMethod<&PoolWrap::resume>("resume"),
+                   InstanceMethod<&PoolWrap::reshape>("reshape"), InstanceMethod<&PoolWrap::end>("end"),
                    InstanceMethod<&PoolWrap::score>("score"), InstanceMethod<&PoolWrap::states>("states"),
                    InstanceMethod<&PoolWrap::confidence>("confidence"),
                    InstanceMethod<&PoolWrap::occupancy>("occupancy"), InstanceMethod<&PoolWrap::sizes>("sizes"),
@@ -52,39 +54,68 @@ Napi::Value PoolWrap::prefill(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value PoolWrap::fork(const Napi::CallbackInfo& info) {
-  const ForkParams params = to_fork_params(info[0]);
-  return handle_->start(info.Env(), [=](Pool& pool) { pool.fork(params); });
+  const RaceId race = to_race(info[0]);
+  const ForkParams params = to_fork_params(info[1]);
+  return handle_->start(info.Env(), [=](Pool& pool) { pool.fork(race, params); });
 }
 
 Napi::Value PoolWrap::advance(const Napi::CallbackInfo& info) {
-  const int steps = static_cast<int>(to_integer(info[0], "steps", 1, 1 << 30));
+  const std::vector<Turn> turns = to_turns(info[0]);
   const double deadline = to_number(info[1], "deadlineSeconds");
-  return handle_->start<Advance>(
-      info.Env(), [=](Pool& pool) { return pool.advance(steps, deadline); }, from_advance);
+  return handle_->start<std::vector<Advance>>(
+      info.Env(), [=](Pool& pool) { return pool.advance(turns, deadline); }, from_advances);
 }
 
 Napi::Value PoolWrap::kill(const Napi::CallbackInfo& info) {
-  const std::vector<std::int32_t> ids = to_int32s(info[0], "ids");
-  return handle_->start(info.Env(), [=](Pool& pool) { pool.kill(ids); });
+  const RaceId race = to_race(info[0]);
+  const std::vector<std::int32_t> ids = to_int32s(info[1], "ids");
+  return handle_->start(info.Env(), [=](Pool& pool) { pool.kill(race, ids); });
+}
+
+Napi::Value PoolWrap::park(const Napi::CallbackInfo& info) {
+  const RaceId race = to_race(info[0]);
+  const std::vector<std::int32_t> ids = to_int32s(info[1], "ids");
+  const bool copy = to_bool(info[2], "copy");
+  return handle_->start(info.Env(), [=](Pool& pool) { pool.park(race, ids, copy); });
+}
+
+Napi::Value PoolWrap::resume(const Napi::CallbackInfo& info) {
+  const RaceId race = to_race(info[0]);
+  const std::vector<std::int32_t> ids = to_int32s(info[1], "ids");
+  return handle_->start(info.Env(), [=](Pool& pool) { pool.resume(race, ids); });
+}
+
+Napi::Value PoolWrap::reshape(const Napi::CallbackInfo& info) {
+  const int streams = static_cast<int>(to_integer(info[0], "streams", 1, kMaxStreams));
+  const int cells = static_cast<int>(to_integer(info[1], "cellsPerStream", 1, 1 << 30));
+  return handle_->start(info.Env(), [=](Pool& pool) { pool.reshape(streams, cells); });
+}
+
+Napi::Value PoolWrap::end(const Napi::CallbackInfo& info) {
+  const RaceId race = to_race(info[0]);
+  return handle_->start(info.Env(), [=](Pool& pool) { pool.end(race); });
 }
 
 Napi::Value PoolWrap::score(const Napi::CallbackInfo& info) {
   const std::shared_ptr<const Head> head = HeadWrap::unwrap(info[0]);
-  const std::vector<std::int32_t> ids = to_int32s(info[1], "ids");
+  const RaceId race = to_race(info[1]);
+  const std::vector<std::int32_t> ids = to_int32s(info[2], "ids");
   return handle_->start<std::vector<float>>(
-      info.Env(), [=](Pool& pool) { return pool.score(*head, ids); }, from_floats);
+      info.Env(), [=](Pool& pool) { return pool.score(*head, race, ids); }, from_floats);
 }
 
 Napi::Value PoolWrap::states(const Napi::CallbackInfo& info) {
-  const std::vector<std::int32_t> ids = to_int32s(info[0], "ids");
+  const RaceId race = to_race(info[0]);
+  const std::vector<std::int32_t> ids = to_int32s(info[1], "ids");
   return handle_->start<std::vector<float>>(
-      info.Env(), [=](Pool& pool) { return pool.states(ids); }, from_floats);
+      info.Env(), [=](Pool& pool) { return pool.states(race, ids); }, from_floats);
 }
 
 Napi::Value PoolWrap::confidence(const Napi::CallbackInfo& info) {
-  const std::vector<std::int32_t> ids = to_int32s(info[0], "ids");
+  const RaceId race = to_race(info[0]);
+  const std::vector<std::int32_t> ids = to_int32s(info[1], "ids");
   return handle_->start<std::vector<float>>(
-      info.Env(), [=](Pool& pool) { return pool.confidence(ids); }, from_floats);
+      info.Env(), [=](Pool& pool) { return pool.confidence(race, ids); }, from_floats);
 }
 
 Napi::Value PoolWrap::occupancy(const Napi::CallbackInfo& info) {

@@ -23,6 +23,10 @@ class PoolWrap : public Napi::ObjectWrap<PoolWrap> {
   Napi::Value fork(const Napi::CallbackInfo& info);
   Napi::Value advance(const Napi::CallbackInfo& info);
   Napi::Value kill(const Napi::CallbackInfo& info);
+  Napi::Value park(const Napi::CallbackInfo& info);
+  Napi::Value resume(const Napi::CallbackInfo& info);
+  Napi::Value reshape(const Napi::CallbackInfo& info);
+  Napi::Value end(const Napi::CallbackInfo& info);
   Napi::Value score(const Napi::CallbackInfo& info);
   Napi::Value states(const Napi::CallbackInfo& info);
   Napi::Value confidence(const Napi::CallbackInfo& info);

@@ -1,31 +1,37 @@
 #include "advance.h"
 
-namespace winnow {
+#include <utility>
 
-void forget_taken(std::vector<Branch>& branches) {
-  for (Branch& branch : branches) {
-    branch.touched = false;
-    branch.tokens.clear();
-    branch.logprobs.clear();
-    branch.entropies.clear();
-    branch.certainties.clear();
-    branch.top_confidences.clear();
-  }
+namespace winnow {
+namespace {
+
+template <typename Element>
+void append(std::vector<Element>& to, std::vector<Element>& from) {
+  to.insert(to.end(), from.begin(), from.end());
+  from.clear();
 }
 
-void report_taken(const std::vector<Branch>& branches, Advance& into) {
-  for (const Branch& branch : branches) {
+}  // namespace
+
+Advance take_untold(Race& race, AdvanceReason reason) {
+  Advance told = std::exchange(race.untold, {});
+  told.reason = reason;
+  told.cells_peak = race.cells_peak;
+  for (Branch& branch : race.branches) {
     if (!branch.touched) continue;
-    into.branches.push_back(branch.id);
-    into.counts.push_back(static_cast<std::int32_t>(branch.tokens.size()));
-    into.status.push_back(static_cast<std::uint8_t>(branch.status));
-    into.tokens.insert(into.tokens.end(), branch.tokens.begin(), branch.tokens.end());
-    into.logprobs.insert(into.logprobs.end(), branch.logprobs.begin(), branch.logprobs.end());
-    into.entropies.insert(into.entropies.end(), branch.entropies.begin(), branch.entropies.end());
-    into.certainties.insert(into.certainties.end(), branch.certainties.begin(), branch.certainties.end());
-    into.top_confidences.insert(into.top_confidences.end(), branch.top_confidences.begin(),
-                                branch.top_confidences.end());
+    const std::ptrdiff_t taken = static_cast<std::ptrdiff_t>(branch.logprobs.size());
+    told.branches.push_back(branch.id);
+    told.counts.push_back(static_cast<std::int32_t>(taken));
+    told.status.push_back(static_cast<std::uint8_t>(branch.status));
+    told.cuts.push_back(branch.cut);
+    told.tokens.insert(told.tokens.end(), branch.tokens.end() - taken, branch.tokens.end());
+    append(told.logprobs, branch.logprobs);
+    append(told.entropies, branch.entropies);
+    append(told.certainties, branch.certainties);
+    append(told.top_confidences, branch.top_confidences);
+    branch.touched = false;
   }
+  return told;
 }
 
 }  // namespace winnow

@@ -1,17 +1,12 @@
 // Advance: what every branch took during one call, from the branches into the flat arrays that the caller gets.
 #pragma once
 
-#include <vector>
-
-#include "branch.h"
 #include "pool.h"
+#include "race.h"
 
 namespace winnow {
 
-// At the start of a call.
-void forget_taken(std::vector<Branch>& branches);
-
-// At its end: appends the branches that took tokens or ended, in the order they come in.
-void report_taken(const std::vector<Branch>& branches, Advance& into);
+// What the race took since this was last asked, as the end of a turn with this reason; branches by id.
+Advance take_untold(Race& race, AdvanceReason reason);
 
 }  // namespace winnow

@@ -1,13 +1,15 @@
-// BranchTable: the branches of one prompt, the stream each lives in, and the accounts of streams and cells. It alone
-// frees cells and moves branches; the pool's steps only read the table and grow it. Not thread-safe, but at() may be
-// called from many threads at a time for different streams.
+// BranchTable: the races of a pool, the stream each of their branches lives in, and the accounts of streams and cells.
+// It alone frees cells and moves branches; the pool's steps only read the table and grow it. Not thread-safe.
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "branch.h"
 #include "pool.h"
+#include "race.h"
 #include "streams.h"
 
 namespace winnow {
@@ -16,52 +18,59 @@ class BranchTable {
  public:
   explicit BranchTable(Streams& streams);  // outlives the table
 
-  // Forgets the prompt and all branches, and empties the streams.
-  void clear();
-  // The prompt was decoded into stream 0.
-  void hold_prompt(int length);
-  // Ids first_candidate..+count-1 into streams 0..count-1, all of them copies of stream 0. After hold_prompt().
-  void fork(std::int32_t first_candidate, int count);
-  // The last decode gave each live branch one cell more.
-  void grow();
-  // Frees the cells of every branch that is no longer live and moves the tail into the holes, so that live branches
-  // fill streams 0..live()-1 again: one whole-stream copy for each hole below them.
+  // The first stream that is free. Throws STREAMS_FULL.
+  int free_stream() const;
+  // A race whose prompt was decoded into free_stream().
+  Race& open(std::vector<Token> prompt, std::uint64_t prompt_hash);
+  // Frees its cells and forgets it. Unknown ids are ignored.
+  void close(RaceId id);
+  // As many branches as its fork says, like this one, with copies of the prompt in streams of their own; the first
+  // takes the prompt's own unless that is kept.
+  void fork(Race& race, const Branch& like);
+  // The last decode gave it one cell more.
+  void grow(Branch& branch);
+  // Frees the cells of every branch that is no longer live and moves the tail into the holes, so that streams
+  // 0..used()-1 are in use again: one whole-stream copy for each hole below them.
   void retire();
+  // A parked branch into the first free stream, which holds its cells, and lives again.
+  void seat(Race& race, Branch& branch);
+  // The same branches in streams that were made anew, one after the other.
+  void remade();
 
-  bool holds_prompt() const { return prompt_length_ > 0; }
-  bool forked() const { return !branches_.empty(); }
-  int live() const { return live_; }
-  // Live branches without a cell left. All are of one length: they were forked together and advance together.
-  bool full() const { return live_ > 0 && branches_[index_at(0)].length >= streams_.limit(); }
+  Race& find(RaceId id);  // throws RACE_UNKNOWN
+  const Race& find(RaceId id) const;
+  // Who lives in a stream below used(); nullptr where a prompt does.
+  Branch* at(int stream);
+  Race& owner(int stream) const { return *owners_[static_cast<std::size_t>(stream)].race; }  // stream below used()
+  int used() const { return used_; }
+  int length(int stream) const;  // cells in use; 0 of a free one
+  const std::map<RaceId, std::unique_ptr<Race>>& races() const { return races_; }
 
-  Branch& at(int stream) { return branches_[index_at(stream)]; }  // stream below live()
-  Branch& find(std::int32_t id);                                  // throws BRANCH_UNKNOWN
-  const Branch& find(std::int32_t id) const;
-  std::vector<Branch>& all() { return branches_; }  // by id, ascending
-  // Hidden state of the branch's last decoded token; lasts until the next decode.
-  const float* state(const Branch& branch) const;
+  // Hidden state of the branch's last decoded token; rows last until the next decode.
+  const float* state(const Race& race, const Branch& branch) const;
+  const float* logits(const Race& race, const Branch& branch) const;  // nullptr where its next token is drawn already
 
   Occupancy occupancy() const;
   void check_integrity() const;  // what Pool's says
 
  private:
-  std::size_t index_at(int stream) const {
-    return static_cast<std::size_t>(stream_owners_[static_cast<std::size_t>(stream)]);
-  }
-  std::size_t index_of(std::int32_t id) const;
+  struct Owner {
+    Race* race = nullptr;  // nullptr: free
+    int branch = -1;       // its place among the race's branches; -1 for the prompt
+  };
+  Branch* branch_of(const Owner& owner) const;
+  void take(int stream, Race& race, int branch);
   void check_stream(int stream) const;
 
   Streams& streams_;
-  std::int32_t first_candidate_ = 0;
-  int prompt_length_ = 0;
-  std::vector<Branch> branches_;
-  std::vector<int> stream_owners_;  // index in branches_ for streams 0..live_-1, -1 for the others
-  int live_ = 0;
+  std::map<RaceId, std::unique_ptr<Race>> races_;
+  RaceId next_id_ = 1;
+  std::vector<Owner> owners_;  // by stream
+  int used_ = 0;
 
   // Kept beside llama.cpp's own positions, and compared with them by check_integrity().
-  int streams_used_ = 0;
   std::int64_t cells_used_ = 0;
-  std::int64_t cells_peak_ = 0;  // since clear()
+  std::int64_t cells_peak_ = 0;  // since it was last empty
 };
 
 }  // namespace winnow

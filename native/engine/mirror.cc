@@ -68,11 +68,11 @@ Prefill Mirror::prefill(const std::vector<Token>& prefix, double deadline_second
   const Clock::time_point start = Clock::now(), deadline = deadline_in(deadline_seconds);
   check_prompt(prefix, streams.limit(), streams.model().facts().vocabulary);
   state.branches.clear();
-  const bool whole = decode_prompt(streams, prefix, deadline);
+  const bool whole = decode_prompt(streams, 0, prefix, 0, deadline);
   Prefill result;
   if (whole) {
     state.branches.hold_prefix(prefix);
-    result.tokens = static_cast<int>(prefix.size());
+    result.tokens = result.decoded = static_cast<int>(prefix.size());
   } else {
     state.branches.clear();
     result.reason = abort_.load(std::memory_order_relaxed) ? AdvanceReason::aborted : AdvanceReason::deadline;

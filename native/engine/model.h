@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -52,6 +53,8 @@ struct ModelFacts {
   std::shared_ptr<const RankHead> rank;  // of a model opened as a ranker; null otherwise
 };
 
+class Pieces;
+
 class Model {
  public:
   // Throws EngineError: MODEL_NOT_FOUND, MODEL_CORRUPT, MODEL_UNSUPPORTED (recurrent, hybrid, encoder,
@@ -71,6 +74,8 @@ class Model {
   // Text of one token for display ("<eos>" for control tokens).
   std::string token_text(Token token) const;
   bool is_end(Token token) const;  // any end-of-generation token
+  // Made at the first call; takes tens of milliseconds for a large vocabulary. Throws NO_TOKENIZER. Thread-safe.
+  std::shared_ptr<const Pieces> pieces() const;
   bool has_weights() const { return has_weights_; }
 
   llama_model* raw() const { return model_; }
@@ -83,6 +88,8 @@ class Model {
   const llama_vocab* vocab_ = nullptr;
   ModelFacts facts_;
   bool has_weights_ = true;
+  mutable std::mutex pieces_mutex_;
+  mutable std::shared_ptr<const Pieces> pieces_;
 };
 
 }  // namespace winnow

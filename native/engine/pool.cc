@@ -1,6 +1,10 @@
 #include "pool.h"
 
+#include <algorithm>
 #include <chrono>
+#include <map>
+#include <string>
+#include <utility>
 
 #include "advance.h"
 #include "branch_table.h"
@@ -24,6 +28,13 @@ using Clock = Streams::Clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+// Tokens that two prompts begin with alike.
+int alike(const std::vector<Token>& a, const std::vector<Token>& b) {
+  return static_cast<int>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+}
+
+constexpr int kWorthCopying = 16;  // tokens; fewer are decoded about as fast as a stream is copied
+
 }  // namespace
 
 struct Pool::State {
@@ -33,10 +44,15 @@ struct Pool::State {
   std::unique_ptr<Streams> streams;
   BranchTable branches;
   Step step;
-  std::uint64_t prompt_hash = 0;
 
   int vocabulary() const { return streams->model().facts().vocabulary; }
   int width() const { return streams->model().facts().width; }
+
+  Branch branch_like(const Race& race, const ForkParams& fork) const;
+  int copy_beginning(const std::vector<Token>& prompt, int stream);
+  void decode_again(int stream, const Race& race, const Branch* branch);
+  void put_back(const std::vector<std::vector<std::uint8_t>>& cells);
+  std::vector<Branch*> taking();
 };
 
 Pool::Pool() = default;
@@ -49,6 +65,22 @@ std::unique_ptr<Pool> Pool::create(std::shared_ptr<Model> model, const PoolParam
   return pool;
 }
 
+// Cells for the longest beginning of the prompt that somebody holds, the last token apart; how many.
+int Pool::State::copy_beginning(const std::vector<Token>& prompt, int stream) {
+  if (streams->params().deterministic || !streams->movable()) return 0;
+  int most = 0, source = -1;
+  for (int each = 0; each < branches.used(); ++each) {
+    const int length = std::min(alike(branches.owner(each).prompt, prompt), static_cast<int>(prompt.size()) - 1);
+    if (length <= most) continue;
+    most = length;
+    source = each;
+  }
+  if (most < kWorthCopying) return 0;
+  streams->copy(source, stream);
+  streams->cut(stream, most);
+  return most;
+}
+
 Prefill Pool::prefill(const std::vector<Token>& prompt, double deadline_seconds) {
   Streams& streams = *state_->streams;
   BranchTable& branches = state_->branches;
@@ -56,121 +88,303 @@ Prefill Pool::prefill(const std::vector<Token>& prompt, double deadline_seconds)
   const Clock::time_point start = Clock::now();
   const Clock::time_point deadline = deadline_in(deadline_seconds);
   check_prompt(prompt, streams.limit(), state_->vocabulary());
-  branches.clear();
+  const int stream = branches.free_stream();
+  state_->step.keep_rows();
+  const int held = state_->copy_beginning(prompt, stream);
   Prefill result;
-  const bool whole = decode_prompt(streams, prompt, deadline);
+  const bool whole = decode_prompt(streams, stream, prompt, held, deadline);
   result.seconds = seconds_since(start);
   if (whole) {
-    state_->prompt_hash = hash_prompt(prompt);
+    Race& race = branches.open(prompt, hash_prompt(prompt));
+    race.logits.assign(streams.logits(0), streams.logits(0) + state_->vocabulary());
+    if (params().states) race.state.assign(streams.state(0), streams.state(0) + state_->width());
+    result.race = race.id;
     result.tokens = static_cast<int>(prompt.size());
-    branches.hold_prompt(result.tokens);
+    result.decoded = result.tokens - held;
+    result.reason = AdvanceReason::reached;
   } else {
     // A prompt that is half there is of no use, and what a cut decode left behind need not be known.
-    branches.clear();
+    streams.free_cells(stream);
     result.reason = abort_.load(std::memory_order_relaxed) ? AdvanceReason::aborted : AdvanceReason::deadline;
   }
   WINNOW_CHECK_INTEGRITY();
   return result;
 }
 
-void Pool::fork(const ForkParams& fork) {
+void Pool::fork(RaceId id, const ForkParams& fork) {
   BranchTable& branches = state_->branches;
   state_->streams->require_usable();
-  if (!branches.holds_prompt() || branches.forked()) {
-    throw EngineError("NOT_PREFILLED", std::string("Expected a prefill before each fork but received ") +
-                                           (branches.forked() ? "a second fork" : "none"));
+  Race& race = branches.find(id);
+  if (race.prompt_stream < 0) {
+    throw EngineError("NOT_PREFILLED",
+                      "Expected a race whose prompt is at hand but received one whose branches took it over");
   }
-  check_fork(fork, params().streams, state_->vocabulary());
-  state_->step.prepare(fork, state_->prompt_hash);
-  branches.fork(static_cast<std::int32_t>(fork.first_candidate), fork.count);
+  const int room = params().streams - branches.used() + (fork.keep_prompt ? 0 : 1);
+  check_fork(fork, race, room, state_->vocabulary());
+  branches.fork(race, state_->branch_like(race, fork));
   WINNOW_CHECK_INTEGRITY();
 }
 
-Advance Pool::advance(int steps, double deadline_seconds) {
+// A branch before its first token. Throws what the fork's rules and stop strings are refused with.
+Branch Pool::State::branch_like(const Race& race, const ForkParams& fork) const {
+  Branch branch;
+  branch.fork = std::make_shared<const ForkParams>(fork);
+  if (!fork.given.empty()) return branch;
+  const std::shared_ptr<Model>& model = streams->shared_model();
+  const bool needed = Rules::needs_pieces(fork.rules) || !fork.stop.empty();
+  const std::shared_ptr<const Pieces> pieces = needed ? model->pieces() : nullptr;
+  if (const std::shared_ptr<const Rules> rules = Rules::of(fork.rules, model, pieces))
+    branch.rules.emplace(rules, race.prompt);
+  if (const std::shared_ptr<const StopStrings> stops = StopStrings::of(fork.stop)) branch.scan.emplace(stops);
+  return branch;
+}
+
+// The branches that take a token, in the order of their streams; counts those of each race.
+std::vector<Branch*> Pool::State::taking() {
+  for (const auto& [id, race] : branches.races()) race->rows = 0;
+  std::vector<Branch*> found;
+  for (int stream = 0; stream < branches.used(); ++stream) {
+    Branch* const branch = branches.at(stream);
+    Race& race = branches.owner(stream);
+    if (branch == nullptr || branch->generated >= race.until) continue;
+    ++race.rows;
+    found.push_back(branch);
+  }
+  return found;
+}
+
+std::vector<Advance> Pool::advance(const std::vector<Turn>& turns, double deadline_seconds) {
   BranchTable& branches = state_->branches;
   Step& step = state_->step;
   state_->streams->require_usable();
   const Clock::time_point deadline = deadline_in(deadline_seconds);
-  check_steps(steps);
-  if (!branches.forked())
-    throw EngineError("NOT_PREFILLED", "Expected a prefill and a fork before advance but received none");
-  forget_taken(branches.all());
-  Advance result;
-  while (result.steps < steps && branches.live() > 0) {
+  check_turns(turns);
+  std::vector<Race*> races;
+  for (const Turn& turn : turns) {
+    races.push_back(&branches.find(turn.race));
+    if (races.back()->branches.empty())
+      throw EngineError("NOT_PREFILLED", "Expected a fork before advance but received none");
+  }
+  for (const auto& [id, race] : branches.races()) race->until = 0;
+  for (std::size_t i = 0; i < races.size(); ++i) races[i]->until = turns[i].until;
+
+  std::vector<AdvanceReason> reasons(turns.size(), AdvanceReason::running);
+  bool over = false;
+  const auto stop = [&](AdvanceReason reason) {
+    reasons.assign(reasons.size(), reason);
+    over = true;
+  };
+  while (true) {
+    // Whoever takes no token is where it was to go, or has nobody left.
+    std::vector<Branch*> taking = state_->taking();
+    for (std::size_t i = 0; i < races.size(); ++i) {
+      if (races[i]->rows > 0) continue;
+      reasons[i] = races[i]->live == 0 ? AdvanceReason::settled : AdvanceReason::reached;
+      over = true;
+    }
+    if (over) break;
     if (abort_.load(std::memory_order_relaxed)) {
-      result.reason = AdvanceReason::aborted;
+      stop(AdvanceReason::aborted);
       break;
     }
     if (Clock::now() >= deadline) {
-      result.reason = AdvanceReason::deadline;
+      stop(AdvanceReason::deadline);
       break;
     }
     const Clock::time_point sampling = Clock::now();
-    step.sample();  // an end token needs no cell, so branches can end even when the streams are full
+    const double draws = static_cast<double>(taking.size());
+    step.sample(taking);  // an end token needs no cell, so branches can end even when the streams are full
     const Clock::time_point decoding = Clock::now();
-    result.sample_seconds += std::chrono::duration<double>(decoding - sampling).count();
-    if (branches.live() == 0) break;
-    if (branches.full()) {
-      result.reason = AdvanceReason::full;
-      break;
+    const double sampled = std::chrono::duration<double>(decoding - sampling).count();
+    for (Race* const race : races) race->untold.sample_seconds += sampled * race->rows / draws;
+
+    taking = state_->taking();
+    for (const Branch* const branch : taking) {
+      if (branch->length < state_->streams->limit()) continue;
+      const Race* const race = &branches.owner(branch->stream);
+      reasons[static_cast<std::size_t>(std::find(races.begin(), races.end(), race) - races.begin())] =
+          AdvanceReason::full;
+      over = true;
     }
-    result.decoded += step.decode();
-    result.decode_seconds += seconds_since(decoding);
-    ++result.steps;
+    if (over) break;
+    if (std::any_of(races.begin(), races.end(), [](const Race* race) { return race->rows == 0; })) continue;
+
+    step.decode(taking);
+    const double decoded = seconds_since(decoding);
+    int rows = 0;
+    for (const Race* const race : races) rows += race->rows;
+    for (Race* const race : races) {
+      ++race->untold.steps;
+      race->untold.decoded += race->rows;
+      race->untold.decode_seconds += decoded * race->rows / rows;
+    }
   }
-  if (branches.live() == 0) result.reason = AdvanceReason::settled;
-  report_taken(branches.all(), result);
+  std::vector<Advance> results(turns.size());
+  for (std::size_t i = 0; i < races.size(); ++i)
+    if (reasons[i] != AdvanceReason::running) results[i] = take_untold(*races[i], reasons[i]);
   WINNOW_CHECK_INTEGRITY();
-  return result;
+  return results;
 }
 
-void Pool::kill(const std::vector<std::int32_t>& ids) {
+void Pool::kill(RaceId id, const std::vector<std::int32_t>& ids) {
   BranchTable& branches = state_->branches;
   state_->streams->require_usable();
-  for (const std::int32_t id : ids) branches.find(id);  // all or none
-  bool any = false;
-  for (const std::int32_t id : ids) {
-    Branch& branch = branches.find(id);
-    if (branch.status != BranchStatus::live) continue;
+  Race& race = branches.find(id);
+  for (const std::int32_t each : ids) race.find(each);  // all or none
+  for (const std::int32_t each : ids) {
+    Branch& branch = race.find(each);
+    if (branch.status != BranchStatus::live && branch.status != BranchStatus::parked) continue;
     branch.status = BranchStatus::killed;
-    any = true;
+    branch.cells = {};
   }
-  if (any) branches.retire();
+  branches.retire();
   WINNOW_CHECK_INTEGRITY();
 }
 
-std::vector<float> Pool::states(const std::vector<std::int32_t>& ids) const {
+void Pool::park(RaceId id, const std::vector<std::int32_t>& ids, bool copy) {
+  Streams& streams = *state_->streams;
+  BranchTable& branches = state_->branches;
+  streams.require_usable();
+  Race& race = branches.find(id);
+  for (const std::int32_t each : ids) race.find(each);
+  state_->step.keep_rows();
+  std::map<std::int32_t, std::vector<std::uint8_t>> cells;  // none is parked before all have been copied
+  if (copy && streams.movable()) {
+    streams.settle_copies(branches.used());
+    for (const std::int32_t each : ids) {
+      const Branch& branch = race.find(each);
+      if (branch.status == BranchStatus::live) cells[each] = streams.save(branch.stream);
+    }
+  }
+  for (const std::int32_t each : ids) {
+    Branch& branch = race.find(each);
+    if (branch.status != BranchStatus::live) continue;
+    branch.status = BranchStatus::parked;
+    branch.cells = std::move(cells[each]);
+  }
+  branches.retire();
+  WINNOW_CHECK_INTEGRITY();
+}
+
+// The prompt, and what the branch wrote behind it, into an empty stream.
+void Pool::State::decode_again(int stream, const Race& race, const Branch* branch) {
+  const int prompt = static_cast<int>(race.prompt.size());
+  if (branch != nullptr && race.prompt_stream >= 0 && race.prompt_stream != stream) {
+    streams->copy(race.prompt_stream, stream);
+  } else {
+    replay(*streams, stream, race.prompt, 0);
+  }
+  if (branch != nullptr) replay(*streams, stream, branch->tokens, prompt);
+}
+
+void Pool::resume(RaceId id, const std::vector<std::int32_t>& ids) {
+  Streams& streams = *state_->streams;
+  BranchTable& branches = state_->branches;
+  streams.require_usable();
+  Race& race = branches.find(id);
+  std::vector<Branch*> parked;
+  for (const std::int32_t each : ids) {
+    Branch& branch = race.find(each);
+    const bool twice = std::find(parked.begin(), parked.end(), &branch) != parked.end();
+    if (branch.status == BranchStatus::parked && !twice) parked.push_back(&branch);
+  }
+  const int room = params().streams - branches.used();
+  if (static_cast<int>(parked.size()) > room) {
+    throw EngineError("STREAMS_FULL", "Expected at most " + std::to_string(room) +
+                                          " branches, one for each free stream, but received " +
+                                          std::to_string(parked.size()));
+  }
+  state_->step.keep_rows();
+  for (Branch* const branch : parked) {
+    const int stream = branches.used();
+    if (branch->cells.empty()) {
+      state_->decode_again(stream, race, branch);
+    } else {
+      streams.settle_copies(stream);
+      streams.load(stream, branch->cells);
+      branch->cells = {};
+    }
+    branches.seat(race, *branch);
+  }
+  WINNOW_CHECK_INTEGRITY();
+}
+
+// Everybody's cells into streams made anew: from the copies, or decoded again where there are none.
+void Pool::State::put_back(const std::vector<std::vector<std::uint8_t>>& cells) {
+  branches.remade();
+  for (int stream = 0; stream < branches.used(); ++stream) {
+    if (cells.empty()) {
+      decode_again(stream, branches.owner(stream), branches.at(stream));
+    } else {
+      streams->load(stream, cells[static_cast<std::size_t>(stream)]);
+    }
+  }
+}
+
+void Pool::reshape(int count, int cells_per_stream) {
+  Streams& streams = *state_->streams;
+  BranchTable& branches = state_->branches;
+  streams.require_usable();
+  const PoolParams before = params();
+  check_shape(count, cells_per_stream, branches);
+  state_->step.keep_rows();
+  std::vector<std::vector<std::uint8_t>> cells;
+  if (streams.movable()) {
+    streams.settle_copies(branches.used());
+    for (int stream = 0; stream < branches.used(); ++stream) cells.push_back(streams.save(stream));
+  }
+  try {
+    streams.remake(count, cells_per_stream);
+  } catch (const EngineError& error) {
+    if (error.code() == "NATIVE_ASSERT") throw;
+    streams.remake(before.streams, before.cells_per_stream);
+    state_->put_back(cells);
+    throw;
+  }
+  state_->put_back(cells);
+  WINNOW_CHECK_INTEGRITY();
+}
+
+void Pool::end(RaceId race) {
+  state_->streams->require_usable();
+  state_->branches.close(race);
+  WINNOW_CHECK_INTEGRITY();
+}
+
+std::vector<float> Pool::states(RaceId id, const std::vector<std::int32_t>& ids) const {
   state_->streams->require_usable();
   if (!params().states)
     throw EngineError("STATES_OFF", "Expected a pool that keeps states but received one opened without them");
+  const Race& race = state_->branches.find(id);
   std::vector<float> rows;
   rows.reserve(ids.size() * static_cast<std::size_t>(state_->width()));
-  for (const std::int32_t id : ids) {
-    const float* row = state_->branches.state(state_->branches.find(id));
+  for (const std::int32_t each : ids) {
+    const float* const row = state_->branches.state(race, race.find(each));
     rows.insert(rows.end(), row, row + state_->width());
   }
   return rows;
 }
 
-std::vector<float> Pool::confidence(const std::vector<std::int32_t>& ids) const {
+std::vector<float> Pool::confidence(RaceId id, const std::vector<std::int32_t>& ids) const {
   state_->streams->require_usable();
+  const Race& race = state_->branches.find(id);
   std::vector<float> rows;
   rows.reserve(ids.size() * kFeatures);
-  for (const std::int32_t id : ids) {
-    const std::array<float, kFeatures> features = state_->branches.find(id).confidence.features();
+  for (const std::int32_t each : ids) {
+    const std::array<float, kFeatures> features = race.find(each).confidence.features();
     rows.insert(rows.end(), features.begin(), features.end());
   }
   return rows;
 }
 
-std::vector<float> Pool::score(const Head& head, const std::vector<std::int32_t>& ids) const {
+std::vector<float> Pool::score(const Head& head, RaceId race, const std::vector<std::int32_t>& ids) const {
   if (head.facts().width != state_->width()) {
     throw EngineError("HEAD_WIDTH", "Expected a head of width " + std::to_string(state_->width()) +
                                         ", the model's, but received one of width " +
                                         std::to_string(head.facts().width));
   }
-  const std::vector<float> rows = states(ids);
-  const std::vector<float> features = confidence(ids);
+  const std::vector<float> rows = states(race, ids);
+  const std::vector<float> features = confidence(race, ids);
   std::vector<float> scores(ids.size());
   head.apply(rows.data(), features.data(), ids.size(), scores.data());
   return scores;

@@ -1,18 +1,23 @@
 // Pool: KV memory in equal streams, and the branches living in them. It alone frees cells.
 //
-// One llama context of S streams x L cells. A branch owns one stream. Live branches always fill streams
-// 0..k-1: llama.cpp splits a batch at every hole, and each part reads all the weights again, so a kill moves
-// the tail into the holes (at most one stream copy for each hole).
+// One llama context of S streams x L cells. A branch owns one stream. Streams in use are always 0..k-1: llama.cpp
+// splits a batch at every hole, and each part reads all the weights again, so a kill moves the tail into the holes (at
+// most one stream copy for each hole).
 //
-// Order within a step: sample every live branch from the logits at hand, end those that sampled an end or stop
-// token (their cells are freed, nothing is decoded), then decode the rest as one batch. So after a call every
-// live branch's last token has been decoded: its state, and the logits for its next token, are at hand, and a
-// score at t reads the state after token t.
+// Any number of races share the pool: a race is one prompt, prefilled into a free stream, and the branches forked from
+// it. A call of advance() says which races go how far; their branches are one batch, and the others wait.
 //
-// `deterministic` decodes at least two rows: beside a lone branch a ghost row, which holds one cell of stream 1
-// during that decode only. The context then has two streams at least (kv_bytes counts them); Occupancy speaks of
+// Order within a step: sample every branch that takes part from the logits at hand, end those that sampled an end or
+// stop token (their cells are freed, nothing is decoded), then decode the rest as one batch. So after a call every
+// branch's last token has been decoded: its state is at hand, and a score at t reads the state after token t. Of a
+// branch that waits while others are decoded the next token is drawn and the state copied first.
+//
+// `deterministic` decodes at least two rows: beside a lone branch a ghost row, which holds one cell of a neighbouring
+// stream during that decode only. The context then has two streams at least (kv_bytes counts them); Occupancy speaks of
 // the streams asked for and never of ghosts. Two rows are what llama.cpp's CPU kernels need: measured for f32, f16,
 // q8_0 and q4_0 weights with SSE2, AVX, AVX2 and AVX-512 libraries (test/determinism_test.cc).
+//
+// Parked branches hold no cells, only their tokens and, where asked for, a copy of their cells in the host's memory.
 //
 // Not thread-safe, one call at a time, except request_abort(). A pool that threw NATIVE_ASSERT or DECODE_FAILED
 // is dead: every later call throws POOL_DEAD, and only destruction remains.
@@ -28,6 +33,7 @@
 #include "confidence.h"
 #include "head.h"
 #include "model.h"
+#include "rules.h"
 #include "sampler.h"
 #include "sizes.h"
 
@@ -51,6 +57,8 @@ struct PoolParams {
   bool deterministic = false;  // never decode fewer than two rows, so logits do not depend on who else is alive
 };
 
+using RaceId = std::int32_t;
+
 struct ForkParams {
   int count = 1;
   std::uint64_t seed = 0;
@@ -61,44 +69,62 @@ struct ForkParams {
   // Where not empty, one list for each branch: it takes these tokens instead of sampled ones, and then ends. Their
   // log-probabilities, states and features are what they would be had it sampled them.
   std::vector<std::vector<Token>> given;
+  // Neither counts where tokens are given. Stop strings end a branch wherever its tokens part; the last token, which
+  // completed one, is reported and not decoded.
+  SamplingRules rules;
+  std::vector<std::string> stop;
   bool certainties = false;  // report what certainty.h has of every token
+  bool keep_prompt = false;  // in a stream of its own, for later forks; otherwise the first branch takes its stream
 };
 
-enum class BranchStatus : std::uint8_t { live = 0, end = 1, stop = 2, length = 3, killed = 4 };
+// `stop`: by a stop token or a stop string. `refused`: its rules allow no token.
+enum class BranchStatus : std::uint8_t { live = 0, end = 1, stop = 2, length = 3, killed = 4, parked = 5, refused = 6 };
 
 enum class AdvanceReason : std::uint8_t {
-  reached = 0,   // every live branch took `steps` tokens
+  reached = 0,   // every live branch has as many tokens as asked for
   settled = 1,   // no branch is live any more
   full = 2,      // the streams are full; live branches wait, nothing was lost
   deadline = 3,  // time ran out between two steps
   aborted = 4,   // request_abort()
+  running = 5,   // another race of the call had one of the first three
 };
 
-// What happened since the last call, branch-major. branches[i] took counts[i] tokens.
+// How far a race goes: until each of its live branches has so many generated tokens.
+struct Turn {
+  RaceId race = 0;
+  int until = 0;
+};
+
+// What happened to a race in a turn, branch-major. branches[i] took counts[i] tokens. Of a race that is `running` still
+// nothing is told yet: it comes with the end of its turn, over however many calls.
 struct Advance {
-  AdvanceReason reason = AdvanceReason::reached;
-  int steps = 0;                       // decode steps done
+  AdvanceReason reason = AdvanceReason::running;
+  int steps = 0;                       // decode steps it took part in
   std::vector<std::int32_t> branches;  // ids of branches that took tokens or ended, ascending
   std::vector<std::int32_t> counts;
   std::vector<std::uint8_t> status;  // BranchStatus after the call
+  std::vector<std::int32_t> cuts;    // bytes to take off the end of its text
   std::vector<Token> tokens;         // end and stop tokens are not included
   std::vector<float> logprobs;
   std::vector<float> entropies;
   std::vector<float> certainties, top_confidences;  // empty unless the fork asked for them
   std::int64_t decoded = 0;                         // rows decoded, ghost rows of `deterministic` included
-  double decode_seconds = 0, sample_seconds = 0;
+  double decode_seconds = 0, sample_seconds = 0;    // its share, by rows, of what the calls took
+  std::int64_t cells_peak = 0;                      // of the race so far
 };
 
 struct Prefill {
   AdvanceReason reason = AdvanceReason::reached;  // reached | deadline | aborted
+  RaceId race = 0;                                // unless reached, of none
   int tokens = 0;
+  int decoded = 0;  // fewer than `tokens` where the cells of a like beginning could be copied
   double seconds = 0;
 };
 
 struct Occupancy {
   int streams = 0, streams_used = 0, streams_free = 0;
   int cells_per_stream = 0;
-  std::int64_t cells = 0, cells_used = 0, cells_free = 0, cells_peak = 0;  // peak since the last prefill
+  std::int64_t cells = 0, cells_used = 0, cells_free = 0, cells_peak = 0;  // peak since it was last empty
   int live = 0;
   std::uint64_t kv_bytes = 0;
 };
@@ -111,29 +137,49 @@ class Pool {
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  // Empties the pool, forgets its branches, and decodes the prompt once into stream 0.
-  // Throws PROMPT_EMPTY, PROMPT_TOO_LONG (needs room for one more token), TOKEN_INVALID.
+  // A new race: its prompt is decoded once, into a free stream. The beginning it shares with a prompt that is held
+  // already is copied, not decoded, unless `deterministic`. Cut short it leaves nothing behind.
+  // Throws PROMPT_EMPTY, PROMPT_TOO_LONG (needs room for one more token), TOKEN_INVALID, STREAMS_FULL.
   Prefill prefill(const std::vector<Token>& prompt, double deadline_seconds = 0);
 
-  // `count` branches that share the prompt; ids are first_candidate..+count-1. Once per prefill (the candidates
-  // take over stream 0). Throws STREAMS_FULL if count exceeds the streams, NOT_PREFILLED, OPTION_INVALID.
-  void fork(const ForkParams& params);
+  // `count` branches that share the prompt; ids are first_candidate..+count-1, above those the race has. Throws
+  // STREAMS_FULL if count exceeds the free streams, NOT_PREFILLED if the prompt was not kept, RACE_UNKNOWN,
+  // OPTION_INVALID, TOKEN_INVALID, GRAMMAR_INVALID, NO_TOKENIZER.
+  void fork(RaceId race, const ForkParams& params);
 
-  // Up to `steps` tokens for every live branch. deadline_seconds: budget of this call, 0 for none.
-  Advance advance(int steps, double deadline_seconds = 0);
+  // Takes all these races on, step by step, until the first of them is where it was to go, settled or full; in the
+  // order of the turns. deadline_seconds: budget of this call, 0 for none. Throws RACE_UNKNOWN, NOT_PREFILLED (a race
+  // that was never forked), OPTION_INVALID.
+  std::vector<Advance> advance(const std::vector<Turn>& turns, double deadline_seconds = 0);
 
-  // Ends live branches and frees their cells at once; ids that already ended are ignored. Throws BRANCH_UNKNOWN.
-  void kill(const std::vector<std::int32_t>& ids);
+  // Ends live and parked branches and frees their cells at once; ids that already ended are ignored. Throws
+  // BRANCH_UNKNOWN, RACE_UNKNOWN.
+  void kill(RaceId race, const std::vector<std::int32_t>& ids);
+
+  // Frees the cells of live branches, which go on after resume(); others are ignored. With `copy` the cells are kept in
+  // the host's memory and come back exact; otherwise, and where the model's cannot be copied, the tokens are decoded
+  // again. Throws BRANCH_UNKNOWN, RACE_UNKNOWN, OUT_OF_MEMORY (the copies).
+  void park(RaceId race, const std::vector<std::int32_t>& ids, bool copy);
+  // Parked branches into free streams, in the order of the ids; others are ignored. Throws STREAMS_FULL,
+  // BRANCH_UNKNOWN, RACE_UNKNOWN.
+  void resume(RaceId race, const std::vector<std::int32_t>& ids);
+
+  // Fewer and longer streams, or more and shorter ones; who lives goes on there, with the same cells. Throws
+  // OPTION_INVALID (they do not fit), CONTEXT_TOO_LONG, OUT_OF_MEMORY: then all is as it was.
+  void reshape(int streams, int cells_per_stream);
+
+  // Forgets a race and frees what it holds; an unknown one is ignored.
+  void end(RaceId race);
 
   // Rows in the order of `ids`. A branch that ended keeps the row of its last decoded token; before the first
-  // token it is the row of the prompt's last token. Throws BRANCH_UNKNOWN, STATES_OFF, HEAD_WIDTH.
-  std::vector<float> score(const Head& head, const std::vector<std::int32_t>& ids) const;
-  std::vector<float> states(const std::vector<std::int32_t>& ids) const;      // ids x width
-  std::vector<float> confidence(const std::vector<std::int32_t>& ids) const;  // ids x kFeatures
+  // token it is the row of the prompt's last token. Throws BRANCH_UNKNOWN, RACE_UNKNOWN, STATES_OFF, HEAD_WIDTH.
+  std::vector<float> score(const Head& head, RaceId race, const std::vector<std::int32_t>& ids) const;
+  std::vector<float> states(RaceId race, const std::vector<std::int32_t>& ids) const;      // ids x width
+  std::vector<float> confidence(RaceId race, const std::vector<std::int32_t>& ids) const;  // ids x kFeatures
 
   Occupancy occupancy() const;
   ContextSizes sizes() const;  // what llama.cpp has allocated for it
-  // Throws INTEGRITY when free + used != total for streams or cells, a live branch is not in streams 0..k-1, or
+  // Throws INTEGRITY when free + used != total for streams or cells, the streams in use are not 0..k-1, or
   // llama.cpp's own positions disagree. Run after every operation in debug builds and in the tests.
   void check_integrity() const;
 

@@ -17,23 +17,37 @@ std::uint64_t hash_prompt(const std::vector<Token>& prompt) {
 
 // All but the last token in chunks without outputs; the last one alone, so that its logits and state do not depend on
 // how the prompt was cut, nor on whether states are kept.
-bool decode_prompt(Streams& streams, const std::vector<Token>& prompt, Streams::Clock::time_point deadline) {
+bool decode_prompt(Streams& streams, int stream, const std::vector<Token>& prompt, int held,
+                   Streams::Clock::time_point deadline) {
   const int length = static_cast<int>(prompt.size());
   streams.keep_states(false);
   streams.arm(deadline);
   bool stopped = false;
-  for (int done = 0; done < length && !stopped;) {
+  for (int done = held; done < length && !stopped;) {
     const bool last = done == length - 1;
     const int rows = last ? 1 : std::min(streams.prompt_rows(), length - 1 - done);
-    for (int row = 0; row < rows; ++row) {
-      streams.set_row(row, prompt[static_cast<std::size_t>(done + row)], done + row, 0, last);
-    }
+    for (int row = 0; row < rows; ++row)
+      streams.set_row(row, prompt[static_cast<std::size_t>(done + row)], done + row, stream, last);
     if (last) streams.keep_states(true);
     stopped = streams.due() || !streams.decode(rows);
     done += rows;
   }
   streams.disarm();
+  streams.keep_states(true);
   return !stopped;
+}
+
+void replay(Streams& streams, int stream, const std::vector<Token>& tokens, int held) {
+  const int count = static_cast<int>(tokens.size());
+  streams.keep_states(false);
+  for (int done = 0; done < count;) {
+    const int rows = std::min(streams.prompt_rows(), count - done);
+    for (int row = 0; row < rows; ++row)
+      streams.set_row(row, tokens[static_cast<std::size_t>(done + row)], held + done + row, stream, false);
+    streams.decode(rows);
+    done += rows;
+  }
+  streams.keep_states(true);
 }
 
 }  // namespace winnow

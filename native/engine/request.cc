@@ -1,7 +1,9 @@
 #include "request.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "error.h"
 
@@ -46,13 +48,16 @@ void check_prompt(const std::vector<Token>& prompt, int limit, int vocabulary) {
   check_tokens("token ids", prompt, vocabulary);
 }
 
-void check_fork(const ForkParams& params, int streams, int vocabulary) {
+void check_fork(const ForkParams& params, const Race& race, int room, int vocabulary) {
   expect(params.count >= 1, "1 or more for count", params.count);
-  if (params.count > streams) {
-    throw EngineError("STREAMS_FULL", "Expected at most " + std::to_string(streams) +
-                                          " branches, one for each stream, but received " +
+  if (params.count > room) {
+    throw EngineError("STREAMS_FULL", "Expected at most " + std::to_string(room) +
+                                          " branches, one for each free stream, but received " +
                                           std::to_string(params.count));
   }
+  const std::int64_t least = race.branches.empty() ? 0 : static_cast<std::int64_t>(race.branches.back().id) + 1;
+  expect(static_cast<std::int64_t>(params.first_candidate) >= least, "candidates above those the race has",
+         params.first_candidate);
   expect(params.max_tokens >= 1, "1 or more for max tokens", params.max_tokens);
   expect(static_cast<std::int64_t>(params.first_candidate) + params.count <= std::numeric_limits<std::int32_t>::max(),
          "candidate ids below 2^31", params.first_candidate);
@@ -64,6 +69,20 @@ void check_fork(const ForkParams& params, int streams, int vocabulary) {
   for (const std::vector<Token>& tokens : params.given) check_tokens("given tokens", tokens, vocabulary);
 }
 
-void check_steps(int steps) { expect(steps >= 1, "1 or more for steps", steps); }
+void check_shape(int streams, int cells_per_stream, const BranchTable& branches) {
+  expect(streams >= std::max(branches.used(), 1), "a stream for each that is in use", streams);
+  int longest = 0;
+  for (int stream = 0; stream < branches.used(); ++stream) longest = std::max(longest, branches.length(stream));
+  expect(cells_per_stream >= longest, "a cell for each token of the longest branch", cells_per_stream);
+}
+
+void check_turns(const std::vector<Turn>& turns) {
+  expect(!turns.empty(), "at least one race to advance", turns.size());
+  std::set<RaceId> races;
+  for (const Turn& turn : turns) {
+    expect(turn.until >= 1, "1 or more for until", turn.until);
+    expect(races.insert(turn.race).second, "each race once", turn.race);
+  }
+}
 
 }  // namespace winnow

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "branch_table.h"
 #include "model.h"
 #include "pool.h"
 
@@ -15,10 +16,13 @@ void check_tokens(const char* name, const std::vector<Token>& tokens, int vocabu
 // `limit`: tokens a branch may hold. Throws PROMPT_EMPTY, PROMPT_TOO_LONG, TOKEN_INVALID.
 void check_prompt(const std::vector<Token>& prompt, int limit, int vocabulary);
 
-// Throws STREAMS_FULL, OPTION_INVALID, TOKEN_INVALID.
-void check_fork(const ForkParams& params, int streams, int vocabulary);
+// `room`: branches there are streams for. Throws STREAMS_FULL, OPTION_INVALID, TOKEN_INVALID.
+void check_fork(const ForkParams& params, const Race& race, int room, int vocabulary);
+
+// Whether those who live fit into so many streams so long. Throws OPTION_INVALID.
+void check_shape(int streams, int cells_per_stream, const BranchTable& branches);
 
 // Throws OPTION_INVALID.
-void check_steps(int steps);
+void check_turns(const std::vector<Turn>& turns);
 
 }  // namespace winnow

@@ -1,8 +1,11 @@
 #include "step.h"
 
 #include <algorithm>
+#include <string>
 
+#include "error.h"
 #include "philox.h"
+#include "pieces.h"
 
 namespace winnow {
 namespace {
@@ -17,93 +20,186 @@ Step::Step(Streams& streams, BranchTable& branches)
       workers_(streams.params().threads),
       scratch_(static_cast<std::size_t>(streams.params().threads)) {}
 
-void Step::prepare(const ForkParams& fork, std::uint64_t prompt_hash) {
-  fork_ = fork;
-  prompt_hash_ = prompt_hash;
-}
-
-void Step::sample_stream(int stream, int worker) {
-  Branch& branch = branches_.at(stream);
-  SamplerScratch& scratch = scratch_[static_cast<std::size_t>(worker)];
-  const float* logits = streams_.logits(branch.row);
+void Step::draw_one(Branch& branch, int worker) {
+  RulesScratch& scratch = scratch_[static_cast<std::size_t>(worker)];
+  const Race& race = branches_.owner(branch.stream);
+  const ForkParams& fork = *branch.fork;
+  const float* const logits = branches_.logits(race, branch);
   const int vocabulary = streams_.model().facts().vocabulary;
-  if (!fork_.given.empty()) {
-    const std::size_t candidate = static_cast<std::size_t>(branch.id) - fork_.first_candidate;
-    const std::vector<Token>& tokens = fork_.given[candidate];
+  if (!fork.given.empty()) {
+    const std::vector<Token>& tokens = fork.given[static_cast<std::size_t>(branch.id) - fork.first_candidate];
     const std::size_t next = static_cast<std::size_t>(branch.generated);
     branch.next = next < tokens.size() ? measure(logits, vocabulary, tokens[next]) : Sampled{};
   } else {
-    const double uniform = draw(fork_.seed, prompt_hash_, static_cast<std::uint32_t>(branch.id),
-                                static_cast<std::uint32_t>(branch.generated));
-    branch.next = winnow::sample(logits, vocabulary, fork_.sampling, uniform, scratch);
+    const double uniform = winnow::draw(fork.seed, race.prompt_hash, static_cast<std::uint32_t>(branch.id),
+                                        static_cast<std::uint32_t>(branch.generated));
+    if (!branch.rules) {
+      branch.next = winnow::sample(logits, vocabulary, fork.sampling, uniform, scratch.sampler);
+    } else if (branch.rules->finished()) {
+      branch.next = Sampled{};
+    } else {
+      branch.next = branch.rules->sample(logits, vocabulary, fork.sampling, uniform, scratch);
+    }
   }
-  if (fork_.certainties) branch.next_certainty = certainty_of(logits, vocabulary, scratch);
+  if (fork.certainties) branch.next_certainty = certainty_of(logits, vocabulary, scratch.sampler);
+  branch.drawn = true;
 }
 
-void Step::sample() {
-  const int live = branches_.live();
-  if (static_cast<std::int64_t>(live) * streams_.model().facts().vocabulary < kWorthSharing) {
-    for (int stream = 0; stream < live; ++stream) sample_stream(stream, 0);
+void Step::draw(const std::vector<Branch*>& branches) {
+  std::vector<Branch*> without;
+  for (Branch* const branch : branches)
+    if (!branch->drawn) without.push_back(branch);
+  const int count = static_cast<int>(without.size());
+  if (static_cast<std::int64_t>(count) * streams_.model().facts().vocabulary < kWorthSharing) {
+    for (Branch* const branch : without) draw_one(*branch, 0);
   } else {
-    workers_.run(live, [this](int stream, int worker) { sample_stream(stream, worker); });
+    workers_.run(count, [&](int index, int worker) { draw_one(*without[static_cast<std::size_t>(index)], worker); });
   }
-  settle();
 }
 
-// Ends the branches that sampled an end or stop token.
-void Step::settle() {
+void Step::sample(const std::vector<Branch*>& taking) {
+  draw(taking);
   bool any = false;
-  const std::vector<Token>& stops = fork_.stop_tokens;
-  for (int stream = 0; stream < branches_.live(); ++stream) {
-    Branch& branch = branches_.at(stream);
-    // No token at all: the given ones are used up.
-    if (branch.next.token < 0 || streams_.model().is_end(branch.next.token)) {
-      branch.status = BranchStatus::end;
-    } else if (std::find(stops.begin(), stops.end(), branch.next.token) != stops.end()) {
-      branch.status = BranchStatus::stop;
+  for (Branch* const branch : taking) {
+    const Token token = branch->next.token;
+    const std::vector<Token>& stops = branch->fork->stop_tokens;
+    if (token < 0) {
+      // The given tokens are used up, or the grammar is complete; otherwise it allows nothing.
+      const bool refused = branch->rules && !branch->rules->finished();
+      branch->status = refused ? BranchStatus::refused : BranchStatus::end;
+    } else if (streams_.model().is_end(token)) {
+      branch->status = BranchStatus::end;
+    } else if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
+      branch->status = BranchStatus::stop;
+    } else if (const std::optional<StopScan::Cut> cut = found_stop(*branch)) {
+      // Of this token a part may be shown, so it is taken; nothing follows it, so it is not decoded.
+      branch->status = BranchStatus::stop;
+      branch->cut = cut->text;
+      take(*branch);
     } else {
       continue;
     }
-    branch.touched = any = true;
+    branch->touched = any = true;
   }
   if (any) branches_.retire();
 }
 
-int Step::decode() {
-  const int live = branches_.live();
-  const int rows = std::max(live, streams_.least_rows());
-  for (int stream = 0; stream < live; ++stream) {
-    const Branch& branch = branches_.at(stream);
-    streams_.set_row(stream, branch.next.token, branch.length, stream, true);
-  }
-  // Ghosts hold a cell only during the decode; they are no part of the accounts.
-  for (int stream = live; stream < rows; ++stream) {
-    streams_.set_row(stream, branches_.at(0).next.token, 0, stream, true);
-  }
-  streams_.decode(rows);
-  for (int stream = live; stream < rows; ++stream) streams_.free_cells(stream);
+std::optional<StopScan::Cut> Step::found_stop(const Branch& branch) const {
+  if (!branch.scan) return std::nullopt;
+  return branch.scan->find(streams_.model().pieces()->of(branch.next.token));
+}
 
-  branches_.grow();
-  bool any = false;
-  for (int stream = 0; stream < live; ++stream) {
-    Branch& branch = branches_.at(stream);
-    ++branch.generated;
-    branch.confidence.add(branch.next.logprob, branch.next.entropy);
-    branch.tokens.push_back(branch.next.token);
-    branch.logprobs.push_back(branch.next.logprob);
-    branch.entropies.push_back(branch.next.entropy);
-    if (fork_.certainties) {
-      branch.certainties.push_back(branch.next_certainty.certainty);
-      branch.top_confidences.push_back(branch.next_certainty.top_confidence);
+void Step::take(Branch& branch) {
+  branch.drawn = false;
+  branch.tokens.push_back(branch.next.token);
+  branch.logprobs.push_back(branch.next.logprob);
+  branch.entropies.push_back(branch.next.entropy);
+  if (branch.fork->certainties) {
+    branch.certainties.push_back(branch.next_certainty.certainty);
+    branch.top_confidences.push_back(branch.next_certainty.top_confidence);
+  }
+  branch.touched = true;
+}
+
+void Step::keep_rows() { keep_rows_of_others({}); }
+
+void Step::keep_rows_of_others(const std::vector<Branch*>& taking) {
+  std::vector<Branch*> others;
+  std::size_t next = 0;  // both are in the order of their streams
+  for (int stream = 0; stream < branches_.used(); ++stream) {
+    Branch* const branch = branches_.at(stream);
+    if (branch == nullptr) continue;
+    if (next < taking.size() && taking[next] == branch) {
+      ++next;
+    } else if (branch->row >= 0) {
+      others.push_back(branch);
     }
-    branch.touched = true;
-    if (branch.generated >= fork_.max_tokens) {
-      branch.status = BranchStatus::length;
+  }
+  draw(others);
+  for (Branch* const branch : others) {
+    const float* const row = streams_.state(branch->row);
+    if (row != nullptr) branch->state.assign(row, row + streams_.model().facts().width);
+    branch->row = -1;
+  }
+}
+
+// For a ghost: an empty stream, or a cell behind the end of one that can be cut.
+bool Step::has_room(int stream) const {
+  if (stream < 0 || stream >= streams_.count()) return false;
+  if (stream >= branches_.used()) return true;
+  return branches_.length(stream) < streams_.limit() && streams_.movable();
+}
+
+// llama.cpp splits a batch at every gap between its streams and reads all the weights again for each part: a gap of one
+// stream (a prompt that is kept, a branch that waits) is filled by a ghost. Where kernels for one row give other bits
+// than those for several (`deterministic`), no part is left with one row.
+std::vector<Step::Row> Step::rows_of(const std::vector<Branch*>& taking) const {
+  std::vector<Row> rows;
+  for (Branch* const branch : taking) {
+    const int gap = rows.empty() ? 0 : branch->stream - rows.back().stream - 1;
+    if (gap == 1 && has_room(branch->stream - 1)) rows.push_back({nullptr, branch->stream - 1});
+    rows.push_back({branch, branch->stream});
+  }
+  if (streams_.least_rows() == 1) return rows;
+  std::vector<Row> padded;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const int stream = rows[i].stream;
+    const bool follows = i > 0 && rows[i - 1].stream == stream - 1;
+    const bool leads = i + 1 < rows.size() && rows[i + 1].stream == stream + 1;
+    const bool lone = !follows && !leads;
+    const bool behind = lone && has_room(stream + 1);
+    if (lone && !behind) {
+      // A ghost of the part before may stand there.
+      if (!has_room(stream - 1) || (!padded.empty() && padded.back().stream >= stream - 1)) {
+        throw EngineError("STREAMS_FULL", "Expected a free cell beside a branch that is decoded alone but received " +
+                                              std::to_string(branches_.used()) + " streams in use");
+      }
+      padded.push_back({nullptr, stream - 1});
+    }
+    padded.push_back(rows[i]);
+    if (behind) padded.push_back({nullptr, stream + 1});
+  }
+  return padded;
+}
+
+void Step::decode(const std::vector<Branch*>& taking) {
+  const std::vector<Row> rows = rows_of(taking);
+  keep_rows_of_others(taking);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const int stream = rows[i].stream;
+    const Token token = rows[i].branch == nullptr ? taking.front()->next.token : rows[i].branch->next.token;
+    streams_.set_row(static_cast<int>(i), token, branches_.length(stream), stream, true);
+  }
+  streams_.decode(static_cast<int>(rows.size()));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (Branch* const branch = rows[i].branch) {
+      branch->row = static_cast<int>(i);
+      branches_.grow(*branch);
+      continue;
+    }
+    const int stream = rows[i].stream;
+    if (stream < branches_.used()) {
+      streams_.cut(stream, branches_.length(stream));
+    } else {
+      streams_.free_cells(stream);
+    }
+    const Branch* const beside = rows[i > 0 ? i - 1 : i + 1].branch;
+    ++branches_.owner(beside->stream).rows;
+  }
+
+  bool any = false;
+  for (Branch* const branch : taking) {
+    ++branch->generated;
+    branch->confidence.add(branch->next.logprob, branch->next.entropy);
+    if (branch->rules) branch->rules->accept(branch->next.token);
+    if (branch->scan) branch->scan->accept(streams_.model().pieces()->of(branch->next.token));
+    take(*branch);
+    if (branch->generated >= branch->fork->max_tokens) {
+      branch->status = BranchStatus::length;
       any = true;
     }
   }
   if (any) branches_.retire();
-  return rows;
 }
 
 }  // namespace winnow

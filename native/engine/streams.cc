@@ -4,7 +4,10 @@
 #include <llama.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
+#include <new>
+#include <utility>
 
 #include "backend.h"
 #include "context.h"
@@ -12,6 +15,12 @@
 
 namespace winnow {
 namespace {
+
+// llama.cpp's form of one sequence (llama-context.cpp, llama-kv-cache.cpp): magic, sequence, number of streams, and for
+// each stream the number of its cells and, where there are any, these. It is read back only by a context of as many
+// streams, so the number is rewritten, and the counts of the empty streams are left out and put back.
+constexpr std::size_t kHeader = 2 * sizeof(std::uint32_t);  // magic, sequence
+constexpr std::size_t kCount = sizeof(std::uint32_t);
 
 int meta_number(const llama_model* model, const std::string& key, int otherwise) {
   char text[64] = {};
@@ -53,50 +62,69 @@ Streams::~Streams() = default;
 std::unique_ptr<Streams> Streams::open(std::shared_ptr<Model> model, const PoolParams& requested,
                                        const std::atomic<bool>& abort, int outputs) {
   std::unique_ptr<Streams> streams(new Streams());
-  const ModelFacts& facts = model->facts();
   if (!model->has_weights()) {
-    throw EngineError("OPTION_INVALID",
-                      "Expected a model with weights but received '" + facts.path + "', which was opened without");
+    throw EngineError("OPTION_INVALID", "Expected a model with weights but received '" + model->facts().path +
+                                            "', which was opened without");
   }
-  const PoolParams params = resolve_params(requested, facts);
-  streams->params_ = params;
-  streams->least_rows_ = params.deterministic ? 2 : 1;
-  const llama_context_params options = context_params(params, outputs);
-  streams->count_ = static_cast<int>(options.n_seq_max);
-  const std::uint64_t cells =
-      static_cast<std::uint64_t>(streams->count_) * static_cast<std::uint64_t>(params.cells_per_stream);
-  streams->bytes_ = cells * cell_bytes(*model, options.type_k);
-  if (cells > static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max()) || streams->bytes_ > free_memory()) {
+  streams->params_ = resolve_params(requested, model->facts());
+  streams->model_ = std::move(model);
+  streams->abort_ = &abort;
+  streams->outputs_ = outputs;
+  streams->least_rows_ = streams->params_.deterministic ? 2 : 1;
+  streams->make();
+  return streams;
+}
+
+void Streams::make() {
+  const ModelFacts& facts = model_->facts();
+  const llama_context_params options = context_params(params_, outputs_);
+  count_ = static_cast<int>(options.n_seq_max);
+  const std::uint64_t cells = static_cast<std::uint64_t>(count_) * static_cast<std::uint64_t>(params_.cells_per_stream);
+  bytes_ = cells * cell_bytes(*model_, options.type_k);
+  if (cells > static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max()) || bytes_ > free_memory()) {
     throw EngineError("OUT_OF_MEMORY", "Expected a cache that fits in the free memory but received " +
-                                           std::to_string(streams->count_) + " streams of " +
-                                           std::to_string(params.cells_per_stream) + " cells, " +
-                                           std::to_string(streams->bytes_) + " bytes");
+                                           std::to_string(count_) + " streams of " +
+                                           std::to_string(params_.cells_per_stream) + " cells, " +
+                                           std::to_string(bytes_) + " bytes");
   }
 
-  streams->outputs_max_ = static_cast<int>(options.n_outputs_max);
-  streams->batch_ = std::make_unique<Batch>(model, options, params.threads, abort);
-  const llama_context* const context = streams->batch_->context();
-  streams->memory_ = llama_get_memory(context);
-  if (streams->memory_ == nullptr) {
+  outputs_max_ = static_cast<int>(options.n_outputs_max);
+  std::unique_ptr<Batch> batch = std::make_unique<Batch>(model_, options, params_.threads, *abort_);
+  const llama_context* const context = batch->context();
+  memory_ = llama_get_memory(context);
+  if (memory_ == nullptr) {
     throw EngineError("MODEL_UNSUPPORTED",
                       "Expected a decoder with a KV cache but received architecture '" + facts.architecture + "'");
   }
   const int made = static_cast<int>(llama_n_ctx_seq(context));
-  if (made != params.cells_per_stream) {
-    throw EngineError("INTEGRITY", "Expected " + std::to_string(params.cells_per_stream) +
+  if (made != params_.cells_per_stream) {
+    throw EngineError("INTEGRITY", "Expected " + std::to_string(params_.cells_per_stream) +
                                        " cells per stream but llama.cpp made " + std::to_string(made));
   }
   // Rounding up to a block never extends a branch beyond what the model was trained on.
-  streams->limit_ = std::min(params.cells_per_stream, facts.context_train);
-  streams->prompt_rows_ = std::min(params.batch, static_cast<int>(llama_n_batch(context)));
+  limit_ = std::min(params_.cells_per_stream, facts.context_train);
+  prompt_rows_ = std::min(params_.batch, static_cast<int>(llama_n_batch(context)));
+  batch->resize(std::max(count_, prompt_rows_));
+  batch_ = std::move(batch);
+}
 
-  streams->batch_->resize(std::max(streams->count_, streams->prompt_rows_));
-  return streams;
+void Streams::remake(int streams, int cells_per_stream) {
+  PoolParams wanted = params_;
+  wanted.streams = streams;
+  wanted.cells_per_stream = cells_per_stream;
+  wanted = resolve_params(wanted, model_->facts());
+  batch_.reset();  // first: there may not be room for both
+  memory_ = nullptr;
+  logits_ = states_ = nullptr;
+  copies_pending_ = false;
+  params_ = wanted;
+  make();
 }
 
 bool Streams::decode(int rows) {
   return batch_->compute(rows, "decode", [this](llama_context* context, const llama_batch& batch) {
     const int code = llama_decode(context, batch);
+    copies_pending_ = false;
     if (code == 0) {
       llama_synchronize(context);
       logits_ = llama_get_logits(context);
@@ -107,7 +135,7 @@ bool Streams::decode(int rows) {
 }
 
 void Streams::require_usable() const {
-  if (batch_->dead()) {
+  if (batch_ == nullptr || batch_->dead()) {
     throw EngineError("POOL_DEAD",
                       "Expected a usable pool but received one that failed "
                       "earlier; close it and open another");
@@ -149,6 +177,7 @@ void Streams::cut(int stream, int length) {
 void Streams::copy(int from, int to) {
   const AssertGuard guard;
   llama_memory_seq_cp(memory_, from, to, -1, -1);
+  copies_pending_ = true;
 }
 
 int Streams::first(int stream) const {
@@ -159,6 +188,70 @@ int Streams::first(int stream) const {
 int Streams::last(int stream) const {
   const AssertGuard guard;
   return llama_memory_seq_pos_max(memory_, stream);
+}
+
+bool Streams::movable() const {
+  const llama_model* const raw = model_->raw();
+  return !llama_model_is_recurrent(raw) && !llama_model_is_hybrid(raw) && llama_model_n_swa(raw) == 0;
+}
+
+std::vector<std::uint8_t> Streams::save(int stream) {
+  const AssertGuard guard;
+  llama_context* const context = batch_->context();
+  const std::size_t size = llama_state_seq_get_size(context, stream);
+  std::vector<std::uint8_t> bytes;
+  try {
+    bytes.resize(size);
+  } catch (const std::bad_alloc&) {
+    throw EngineError("OUT_OF_MEMORY",
+                      "Expected " + std::to_string(size) + " bytes for a copy of a stream but received none");
+  }
+  const std::size_t written = llama_state_seq_get_data(context, bytes.data(), size, stream);
+  const std::size_t before = static_cast<std::size_t>(stream) * kCount;
+  const std::size_t after = static_cast<std::size_t>(count_ - 1 - stream) * kCount;
+  if (written != size || size < kHeader + kCount + before + after + kCount) {
+    throw EngineError("DECODE_FAILED", "Expected the cells of stream " + std::to_string(stream) + " but received " +
+                                           std::to_string(written) + " bytes. " + last_log());
+  }
+  bytes.resize(size - after);
+  const auto counts = bytes.begin() + static_cast<std::ptrdiff_t>(kHeader + kCount);
+  bytes.erase(counts, counts + static_cast<std::ptrdiff_t>(before));
+  return bytes;
+}
+
+void Streams::load(int stream, const std::vector<std::uint8_t>& cells) {
+  const AssertGuard guard;
+  std::vector<std::uint8_t> bytes(cells.size() + static_cast<std::size_t>(count_ - 1) * kCount);
+  std::copy(cells.begin(), cells.end(), bytes.begin());
+  const std::uint32_t count = static_cast<std::uint32_t>(count_);
+  std::memcpy(bytes.data() + kHeader, &count, kCount);
+  if (llama_state_seq_set_data(batch_->context(), bytes.data(), bytes.size(), stream) == bytes.size()) return;
+  batch_->end();
+  throw EngineError("DECODE_FAILED", "Expected stream " + std::to_string(stream) +
+                                         " to take the cells of another but received a refusal. " + last_log());
+}
+
+void Streams::settle_copies(int used) {
+  if (!copies_pending_) return;
+  // Into the first free stream; or behind the last one's end, where llama.cpp finds no place if that is full, and has
+  // carried out the copies all the same.
+  const bool free = used < count_;
+  const int stream = free ? used : count_ - 1;
+  const int position = free ? 0 : last(stream) + 1;
+  keep_states(false);
+  batch_->set_row(0, 0, position, stream, false);
+  batch_->compute(1, "decode", [](llama_context* context, const llama_batch& batch) {
+    const int code = llama_decode(context, batch);
+    llama_synchronize(context);
+    return code == 1 ? 0 : code;
+  });
+  keep_states(true);
+  copies_pending_ = false;
+  if (free) {
+    free_cells(stream);
+  } else {
+    cut(stream, position);
+  }
 }
 
 ContextSizes Streams::sizes() const { return sizes_of(model(), batch_->context(), outputs_max_, params_.states); }

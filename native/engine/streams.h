@@ -29,7 +29,8 @@ class Streams {
   Streams(const Streams&) = delete;
   Streams& operator=(const Streams&) = delete;
 
-  const Model& model() const { return *batch_->model(); }
+  const Model& model() const { return *model_; }
+  const std::shared_ptr<Model>& shared_model() const { return model_; }
   const PoolParams& params() const { return params_; }  // as resolved
   int count() const { return count_; }                  // streams of the context, those for ghosts included
   int least_rows() const { return least_rows_; }        // fewest rows of a decode step
@@ -64,6 +65,20 @@ class Streams {
   int first(int stream) const;  // llama.cpp's own positions; -1 for an empty stream
   int last(int stream) const;
 
+  // Whether the cells of a stream can be saved and loaded: not those of recurrent models and sliding windows.
+  bool movable() const;
+  // The cells of a stream as bytes of the host's memory, for streams of any number and length of the same model and
+  // kinds of cells. After settle_copies(). Throws OUT_OF_MEMORY, DECODE_FAILED.
+  std::vector<std::uint8_t> save(int stream);
+  // Into an empty stream, after settle_copies(). Exact.
+  void load(int stream, const std::vector<std::uint8_t>& cells);
+  // Makes llama.cpp carry out the copies it has been asked for, by decoding one row beside the streams in use. The rows
+  // of the last decode are lost.
+  void settle_copies(int used);
+  // Makes the streams anew, empty, in another shape. Throws what open() does; then there are none, and remake() may be
+  // called again.
+  void remake(int streams, int cells_per_stream);
+
   // While armed, a decode on the CPU stops between two nodes of its graph once the abort flag is set or the
   // deadline has passed. Only where the tokens are given (a prompt, a mirror), and what a cut decode left behind is
   // removed: a sampled step cut short could not be told from one not begun.
@@ -73,7 +88,11 @@ class Streams {
 
  private:
   Streams() = default;
+  void make();
 
+  std::shared_ptr<Model> model_;
+  const std::atomic<bool>* abort_ = nullptr;
+  int outputs_ = 0;  // as asked for
   PoolParams params_;
   int count_ = 0;
   int least_rows_ = 1;
@@ -81,7 +100,8 @@ class Streams {
   int prompt_rows_ = 0;
   int outputs_max_ = 0;
   std::uint64_t bytes_ = 0;
-  std::unique_ptr<Batch> batch_;
+  bool copies_pending_ = false;
+  std::unique_ptr<Batch> batch_;  // nullptr when it could not be made anew
   llama_memory_i* memory_ = nullptr;
   const float* logits_ = nullptr;
   const float* states_ = nullptr;

@@ -8,6 +8,7 @@
 #include "deep_stack.h"
 #include "error.h"
 #include "model.h"
+#include "pieces.h"
 
 namespace winnow {
 namespace {
@@ -117,6 +118,12 @@ std::vector<Token> Model::split(const std::string& clean, bool add_special, bool
     throw EngineError("OPTION_INVALID",
                       std::string("Expected text the tokenizer can read but received: ") + error.what());
   }
+}
+
+std::shared_ptr<const Pieces> Model::pieces() const {
+  const std::lock_guard<std::mutex> lock(pieces_mutex_);
+  if (pieces_ == nullptr) pieces_ = std::make_shared<const Pieces>(*this);
+  return pieces_;
 }
 
 }  // namespace winnow

@@ -17,21 +17,36 @@ struct Forked {
   std::atomic<bool> abort{false};
   std::unique_ptr<Streams> streams = Streams::open(small(), pool_of(4), abort);
   BranchTable branches{*streams};
+  Race* race = nullptr;
 
   Forked() {
-    EXPECT_TRUE(decode_prompt(*streams, kPrompt, Streams::Clock::time_point::max()));
-    branches.hold_prompt(static_cast<int>(kPrompt.size()));
-    branches.fork(10, 4);
+    EXPECT_TRUE(decode_prompt(*streams, branches.free_stream(), kPrompt, 0, Streams::Clock::time_point::max()));
+    race = &branches.open(kPrompt, hash_prompt(kPrompt));
+    ForkParams fork = fork_of(4);
+    fork.first_candidate = 10;
+    Branch like;
+    like.fork = std::make_shared<const ForkParams>(fork);
+    branches.fork(*race, like);
     branches.check_integrity();
+  }
+
+  std::vector<Branch*> live() {
+    std::vector<Branch*> all;
+    for (int stream = 0; stream < branches.used(); ++stream) all.push_back(branches.at(stream));
+    return all;
   }
 
   // One token for every live branch.
   void step() {
-    for (int stream = 0; stream < branches.live(); ++stream)
-      streams->set_row(stream, 5, branches.at(stream).length, stream, true);
-    EXPECT_TRUE(streams->decode(branches.live()));
-    branches.grow();
-    for (int stream = 0; stream < branches.live(); ++stream) ++branches.at(stream).generated;
+    int row = 0;
+    for (const Branch* branch : live()) streams->set_row(row++, 5, branch->length, branch->stream, true);
+    EXPECT_TRUE(streams->decode(row));
+    row = 0;
+    for (Branch* branch : live()) {
+      branch->row = row++;
+      ++branch->generated;
+      branches.grow(*branch);
+    }
   }
 
   std::string integrity() {
@@ -42,49 +57,40 @@ struct Forked {
 TEST(BranchTable, MovesTheTailIntoTheHolesAndNothingElse) {
   Forked forked;
   forked.step();
-  forked.branches.find(10).status = BranchStatus::killed;
-  forked.branches.find(11).status = BranchStatus::end;
+  forked.race->find(10).status = BranchStatus::killed;
+  forked.race->find(11).status = BranchStatus::end;
   forked.branches.retire();
-  EXPECT_EQ(forked.branches.live(), 2);
-  EXPECT_EQ(forked.branches.find(12).stream, 0);
-  EXPECT_EQ(forked.branches.find(13).stream, 1);
-  EXPECT_EQ(forked.branches.find(10).stream, -1);
+  EXPECT_EQ(forked.branches.used(), 2);
+  EXPECT_EQ(forked.race->find(12).stream, 0);
+  EXPECT_EQ(forked.race->find(13).stream, 1);
+  EXPECT_EQ(forked.race->find(10).stream, -1);
   EXPECT_EQ(forked.branches.occupancy().cells_used, 2 * 5);
   EXPECT_EQ(forked.branches.occupancy().cells_peak, 4 * 5);
   EXPECT_EQ(forked.integrity(), "");
 
-  forked.branches.find(13).status = BranchStatus::killed;  // the last stream leaves no hole
+  forked.race->find(13).status = BranchStatus::killed;  // the last stream leaves no hole
   forked.branches.retire();
-  EXPECT_EQ(forked.branches.find(12).stream, 0);
+  EXPECT_EQ(forked.race->find(12).stream, 0);
   EXPECT_EQ(forked.integrity(), "");
 }
 
 TEST(BranchTable, KeepsTheStateOfABranchThatEnded) {
   Forked forked;
   forked.step();
-  const float* row = forked.branches.state(forked.branches.find(11));
+  const float* row = forked.branches.state(*forked.race, forked.race->find(11));
   const std::vector<float> before(row, row + small()->facts().width);
-  forked.branches.find(11).status = BranchStatus::killed;
+  forked.race->find(11).status = BranchStatus::killed;
   forked.branches.retire();
   forked.step();
-  row = forked.branches.state(forked.branches.find(11));
+  row = forked.branches.state(*forked.race, forked.race->find(11));
   EXPECT_EQ(std::vector<float>(row, row + small()->facts().width), before);
-}
-
-TEST(BranchTable, IsFullWhenTheCellsOfAStreamAre) {
-  Forked forked;
-  for (int length = 4; length < 256; ++length) {
-    ASSERT_FALSE(forked.branches.full()) << length;
-    forked.step();
-  }
-  EXPECT_TRUE(forked.branches.full());
 }
 
 TEST(BranchTable, NoticesCellsThatWereNeverDecoded) {
   Forked forked;
-  forked.branches.grow();
-  EXPECT_EQ(forked.integrity(), "Expected 4 for the cells of branch 10 but received 5");
-  for (Branch& branch : forked.branches.all()) ++branch.generated;
+  for (Branch* branch : forked.live()) forked.branches.grow(*branch);
+  EXPECT_EQ(forked.integrity(), "Expected 4 for the cells of branch 10 of race 1 but received 5");
+  for (Branch& branch : forked.race->branches) ++branch.generated;
   EXPECT_EQ(forked.integrity(), "Expected 4 for llama.cpp's last position in stream 0 but received 3");
 }
 
@@ -96,14 +102,14 @@ TEST(BranchTable, NoticesCellsThatWereFreedBehindItsBack) {
 
 TEST(BranchTable, NoticesABranchThatEndedAndKeptItsStream) {
   Forked forked;
-  forked.branches.find(13).status = BranchStatus::killed;
-  EXPECT_EQ(forked.integrity(), "Expected 0 for the status of branch 13 but received 4");
+  forked.race->find(13).status = BranchStatus::killed;
+  EXPECT_EQ(forked.integrity(), "Expected 0 for the status of branch 13 of race 1 but received 4");
 }
 
 TEST(BranchTable, NoticesAStreamThatTwoBranchesClaim) {
   Forked forked;
-  forked.branches.find(11).stream = 0;
-  EXPECT_EQ(forked.integrity(), "Expected 1 for the stream of branch 11 but received 0");
+  forked.race->find(11).stream = 0;
+  EXPECT_EQ(forked.integrity(), "Expected 1 for the stream of branch 11 of race 1 but received 0");
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ using Records = std::map<std::int32_t, Record>;
 
 // Advances to `total` tokens in random strides; between them `schedule` names who dies.
 template <typename Schedule>
-Records run(Pool& pool, int count, int total, std::mt19937& random, Schedule schedule, std::uint32_t first = 0,
+Records run(Solo& pool, int count, int total, std::mt19937& random, Schedule schedule, std::uint32_t first = 0,
             std::uint64_t seed = 7) {
   // Long pools get a prompt that ends just below a block of 256 cells, so that the branches cross it.
   std::vector<Token> prompt = kPrompt;
@@ -78,7 +78,7 @@ struct Tally {
 
 Tally over_schedules(const std::shared_ptr<Model>& model, PoolParams params, int schedules, int branches, int total) {
   std::mt19937 random(31);
-  const std::unique_ptr<Pool> pool = Pool::create(model, params);
+  const std::unique_ptr<Solo> pool = Solo::create(model, params);
   const Records full = run(*pool, branches, total, random, [] { return std::vector<std::int32_t>(); });
   Tally tally;
   for (int schedule = 0; schedule < schedules; ++schedule) {
@@ -134,7 +134,7 @@ TEST(Determinism, HoldsAcrossTheBlocksOfTheCache) {
 TEST(Determinism, WouldNoticeADifference) {
   std::mt19937 random(5);
   const auto none = [] { return std::vector<std::int32_t>(); };
-  const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(8));
+  const std::unique_ptr<Solo> pool = Solo::create(small(), pool_of(8));
   const Records full = run(*pool, 8, 40, random, none);
   EXPECT_EQ(divergent(full, run(*pool, 8, 40, random, none, 0, 8)), 8) << "another seed";
   Records changed = full;
@@ -169,10 +169,10 @@ TEST(Determinism, HoldsAcrossPoolsOfOtherSizesAndWaves) {
   const auto none = [] { return std::vector<std::int32_t>(); };
   PoolParams params = pool_of(32);
   params.deterministic = true;
-  const Records full = run(*Pool::create(small(), params), 32, 40, random, none);
+  const Records full = run(*Solo::create(small(), params), 32, 40, random, none);
   for (const int streams : {1, 2, 3, 5, 8}) {
     params.streams = streams;
-    const std::unique_ptr<Pool> pool = Pool::create(small(), params);
+    const std::unique_ptr<Solo> pool = Solo::create(small(), params);
     for (int first = 0; first < 32; first += streams) {
       const int count = std::min(streams, 32 - first);
       EXPECT_EQ(divergent(full, run(*pool, count, 40, random, none, static_cast<std::uint32_t>(first))), 0)
@@ -186,15 +186,15 @@ TEST(Determinism, HoldsForAnyNumberOfThreads) {
   const auto none = [] { return std::vector<std::int32_t>(); };
   PoolParams params = pool_of(4);
   params.deterministic = true;
-  const Records one = run(*Pool::create(small(), params), 4, 12, random, none);
+  const Records one = run(*Solo::create(small(), params), 4, 12, random, none);
   params.threads = 2;
-  EXPECT_EQ(divergent(one, run(*Pool::create(small(), params), 4, 12, random, none)), 0);
+  EXPECT_EQ(divergent(one, run(*Solo::create(small(), params), 4, 12, random, none)), 0);
 }
 
 TEST(Determinism, DecodesAGhostBesideALoneBranchAndCountsIt) {
   PoolParams params = pool_of(1);
   params.deterministic = true;
-  const std::unique_ptr<Pool> pool = Pool::create(small(), params);
+  const std::unique_ptr<Solo> pool = Solo::create(small(), params);
   pool->prefill(kPrompt);
   pool->fork(fork_of(1));
   const Advance advance = pool->advance(10);

@@ -101,6 +101,40 @@ std::vector<std::int32_t> ids(int first, int count) {
   return all;
 }
 
+std::unique_ptr<Solo> Solo::create(const std::shared_ptr<Model>& model, const PoolParams& params) {
+  return std::unique_ptr<Solo>(new Solo(Pool::create(model, params)));
+}
+
+Prefill Solo::prefill(const std::vector<Token>& prompt, double deadline_seconds) {
+  pool_->end(race_);
+  steps_ = 0;
+  race_ = 0;
+  const Prefill prefill = pool_->prefill(prompt, deadline_seconds);
+  race_ = prefill.race;
+  return prefill;
+}
+
+Advance Solo::advance(int steps, double deadline_seconds) {
+  const std::vector<Advance> results = pool_->advance({{race_, steps_ + steps}}, deadline_seconds);
+  steps_ += results.at(0).steps;
+  return results.at(0);
+}
+
+std::vector<float> Solo::score(const Head& head, const std::vector<std::int32_t>& ids) const {
+  return pool_->score(head, race_, ids);
+}
+
+void gather(const Advance& advance, Written& into) {
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < advance.branches.size(); ++i) {
+    std::vector<Token>& tokens = into[advance.branches[i]];
+    for (std::int32_t taken = 0; taken < advance.counts[i]; ++taken) tokens.push_back(advance.tokens[at++]);
+  }
+  EXPECT_EQ(at, advance.tokens.size());
+  EXPECT_EQ(at, advance.logprobs.size());
+  EXPECT_EQ(at, advance.entropies.size());
+}
+
 }  // namespace winnow::test
 
 int main(int argc, char** argv) {

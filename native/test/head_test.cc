@@ -536,7 +536,7 @@ TEST(Head, SurvivesRandomMutations) {
 }
 
 TEST(Head, ScoresTheBranchesOfAPoolFromTheirStatesAndConfidence) {
-  const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(4));
+  const std::unique_ptr<Solo> pool = Solo::create(small(), pool_of(4));
   pool->prefill({1, 2, 3});
   pool->fork(fork_of(4));
   pool->advance(5);

@@ -16,7 +16,7 @@ namespace {
 TEST(Lifetime, KeepsTheModelForAsLongAsAPoolUsesIt) {
   std::shared_ptr<Model> model = load(model_file(small_model()));
   const std::weak_ptr<Model> watch = model;
-  std::unique_ptr<Pool> pool = Pool::create(model, pool_of(4));
+  std::unique_ptr<Solo> pool = Solo::create(model, pool_of(4));
   model.reset();
   EXPECT_FALSE(watch.expired());
   pool->prefill({1, 2, 3});
@@ -27,9 +27,9 @@ TEST(Lifetime, KeepsTheModelForAsLongAsAPoolUsesIt) {
 }
 
 TEST(Lifetime, OpensAndClosesPoolsInAnyOrder) {
-  std::vector<std::unique_ptr<Pool>> pools;
+  std::vector<std::unique_ptr<Solo>> pools;
   for (int i = 0; i < 6; ++i) {
-    pools.push_back(Pool::create(small(), pool_of(2)));
+    pools.push_back(Solo::create(small(), pool_of(2)));
     pools.back()->prefill({1, 2});
     if (i % 2 == 0) pools.back()->fork(fork_of(2));
   }
@@ -41,7 +41,7 @@ TEST(Lifetime, OpensAndClosesPoolsInAnyOrder) {
 TEST(Lifetime, RunsTwoPoolsOfOneModelOnTwoThreads) {
   std::vector<Token> alone;
   const auto run = [](std::vector<Token>& into) {
-    const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(4));
+    const std::unique_ptr<Solo> pool = Solo::create(small(), pool_of(4));
     for (int round = 0; round < 3; ++round) {
       pool->prefill({1, 2, 3});
       pool->fork(fork_of(4));
@@ -60,7 +60,7 @@ TEST(Lifetime, RunsTwoPoolsOfOneModelOnTwoThreads) {
 }
 
 TEST(Lifetime, TakesAbortsFromManyThreadsAtAnyTime) {
-  const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(4, 2048));
+  const std::unique_ptr<Solo> pool = Solo::create(small(), pool_of(4, 2048));
   std::atomic<bool> done{false};
   std::vector<std::thread> others;
   for (int i = 0; i < 3; ++i) {
@@ -102,7 +102,7 @@ TEST(Lifetime, NeverUsesAPoolAgainAfterANativeFailure) {
        {Case{"code", -3, "DECODE_FAILED"}, Case{"code", -1, "DECODE_FAILED"}, Case{"code", 1, "DECODE_FAILED"},
         Case{"exception", 0, "DECODE_FAILED"}, Case{"assert", 0, "NATIVE_ASSERT"}}) {
     for (const bool in_prefill : {false, true}) {
-      const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(2));
+      const std::unique_ptr<Solo> pool = Solo::create(small(), pool_of(2));
       pool->prefill({1, 2, 3});
       pool->fork(fork_of(2));
       pool->advance(2);
@@ -121,7 +121,7 @@ TEST(Lifetime, NeverUsesAPoolAgainAfterANativeFailure) {
       EXPECT_EQ(code_of([&] { pool->sizes(); }), "POOL_DEAD");
     }
   }
-  const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(2));
+  const std::unique_ptr<Solo> pool = Solo::create(small(), pool_of(2));
   EXPECT_EQ(pool->prefill({1, 2, 3}).tokens, 3) << "the model serves other pools";
 }
 
@@ -132,7 +132,7 @@ TEST(LifetimeDeathTest, ClosesAPoolWhoseComputeThreadsWaitForOneThatFailed) {
     alarm(30);  // a close that waits for ever ends by this signal
     PoolParams params = pool_of(2);
     params.threads = 2;
-    std::unique_ptr<Pool> pool = Pool::create(small(), params);
+    std::unique_ptr<Solo> pool = Solo::create(small(), params);
     pool->prefill({1, 2, 3});
     pool->fork(fork_of(2));
     arm_fault("graph");

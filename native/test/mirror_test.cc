@@ -128,7 +128,7 @@ PoolParams mirror_of(int streams, int batch = 64, const std::string& kv_type = "
 class FromScratch {
  public:
   FromScratch(const std::shared_ptr<Model>& model, std::shared_ptr<const Head> head, int cells = 256)
-      : head_(std::move(head)), pool_(Pool::create(model, mirror_of(1, 64, "f32", cells))) {}
+      : head_(std::move(head)), pool_(Solo::create(model, mirror_of(1, 64, "f32", cells))) {}
 
   float operator()(const std::vector<Token>& text) {
     pool_->prefill(text);
@@ -141,7 +141,7 @@ class FromScratch {
 
  private:
   std::shared_ptr<const Head> head_;
-  std::unique_ptr<Pool> pool_;
+  std::unique_ptr<Solo> pool_;
 };
 
 // Branches in the order of the ids, each with its new tokens; nothing of what they hold removed.

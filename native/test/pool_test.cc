@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <map>
 #include <random>
 #include <set>
 #include <thread>
@@ -14,28 +13,16 @@ namespace {
 
 const std::vector<Token> kPrompt = {1, 40, 41, 42, 300, 301, 7};
 
-// A branch's tokens, gathered over calls.
-void gather(const Advance& advance, std::map<std::int32_t, std::vector<Token>>& into) {
-  std::size_t at = 0;
-  for (std::size_t i = 0; i < advance.branches.size(); ++i) {
-    std::vector<Token>& tokens = into[advance.branches[i]];
-    for (std::int32_t taken = 0; taken < advance.counts[i]; ++taken) tokens.push_back(advance.tokens[at++]);
-  }
-  EXPECT_EQ(at, advance.tokens.size());
-  EXPECT_EQ(at, advance.logprobs.size());
-  EXPECT_EQ(at, advance.entropies.size());
-}
-
-std::unique_ptr<Pool> started(const PoolParams& params, const ForkParams& fork,
+std::unique_ptr<Solo> started(const PoolParams& params, const ForkParams& fork,
                               const std::shared_ptr<Model>& model = small()) {
-  std::unique_ptr<Pool> pool = Pool::create(model, params);
+  std::unique_ptr<Solo> pool = Solo::create(model, params);
   pool->prefill(kPrompt);
   pool->fork(fork);
   return pool;
 }
 
 TEST(Pool, RoundsStreamsUpToTheBlockAndStartsEmpty) {
-  const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(5, 257));
+  const std::unique_ptr<Solo> pool = Solo::create(small(), pool_of(5, 257));
   const Occupancy occupancy = pool->occupancy();
   EXPECT_EQ(occupancy.streams, 5);
   EXPECT_EQ(occupancy.cells_per_stream, 512);
@@ -48,7 +35,7 @@ TEST(Pool, RoundsStreamsUpToTheBlockAndStartsEmpty) {
 }
 
 TEST(Pool, PrefillsOnceAndForksIntoAllStreams) {
-  const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(8));
+  const std::unique_ptr<Solo> pool = Solo::create(small(), pool_of(8));
   const Prefill prefill = pool->prefill(kPrompt);
   EXPECT_EQ(prefill.reason, AdvanceReason::reached);
   EXPECT_EQ(prefill.tokens, 7);
@@ -63,7 +50,7 @@ TEST(Pool, PrefillsOnceAndForksIntoAllStreams) {
 }
 
 TEST(Pool, AdvancesEveryLiveBranchByTheStepsAskedFor) {
-  const std::unique_ptr<Pool> pool = started(pool_of(6), fork_of(6));
+  const std::unique_ptr<Solo> pool = started(pool_of(6), fork_of(6));
   const Advance advance = pool->advance(5);
   EXPECT_EQ(advance.reason, AdvanceReason::reached);
   EXPECT_EQ(advance.steps, 5);
@@ -78,18 +65,18 @@ TEST(Pool, AdvancesEveryLiveBranchByTheStepsAskedFor) {
 }
 
 TEST(Pool, GivesTheSameTokensInOneCallOrMany) {
-  std::map<std::int32_t, std::vector<Token>> once, often;
+  Written once, often;
   gather(started(pool_of(5), fork_of(5))->advance(24), once);
-  const std::unique_ptr<Pool> pool = started(pool_of(5), fork_of(5));
+  const std::unique_ptr<Solo> pool = started(pool_of(5), fork_of(5));
   for (int i = 0; i < 8; ++i) gather(pool->advance(3), often);
   EXPECT_EQ(once, often);
 }
 
 TEST(Pool, GivesOtherTokensForOtherSeedsCandidatesAndPrompts) {
-  std::map<std::int32_t, std::vector<Token>> first, second, third;
+  Written first, second, third;
   gather(started(pool_of(4), fork_of(4, 1000, 1))->advance(16), first);
   gather(started(pool_of(4), fork_of(4, 1000, 2))->advance(16), second);
-  const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(4));
+  const std::unique_ptr<Solo> pool = Solo::create(small(), pool_of(4));
   pool->prefill({1, 40, 41});
   pool->fork(fork_of(4, 1000, 1));
   gather(pool->advance(16), third);
@@ -105,7 +92,7 @@ TEST(Pool, GivesOtherTokensForOtherSeedsCandidatesAndPrompts) {
 TEST(Pool, KeysCandidatesByTheirIdNotByTheirPlace) {
   PoolParams params = pool_of(4);
   params.deterministic = true;
-  std::map<std::int32_t, std::vector<Token>> low, high;
+  Written low, high;
   gather(started(params, fork_of(4))->advance(12), low);
   ForkParams fork = fork_of(3);
   fork.first_candidate = 2;
@@ -116,7 +103,7 @@ TEST(Pool, KeysCandidatesByTheirIdNotByTheirPlace) {
 }
 
 TEST(Pool, FreesCellsOnKillAtOnceAndKeepsLiveBranchesInTheFirstStreams) {
-  const std::unique_ptr<Pool> pool = started(pool_of(8), fork_of(8));
+  const std::unique_ptr<Solo> pool = started(pool_of(8), fork_of(8));
   pool->advance(4);
   pool->kill({1, 3, 4});
   Occupancy occupancy = pool->occupancy();
@@ -137,9 +124,9 @@ TEST(Pool, FreesCellsOnKillAtOnceAndKeepsLiveBranchesInTheFirstStreams) {
 TEST(Pool, KillsBeforeTheFirstTokenAndBetweenKillsWithoutADecode) {
   PoolParams params = pool_of(6);
   params.deterministic = true;
-  std::map<std::int32_t, std::vector<Token>> all, some;
+  Written all, some;
   gather(started(params, fork_of(6))->advance(10), all);
-  const std::unique_ptr<Pool> pool = started(params, fork_of(6));
+  const std::unique_ptr<Solo> pool = started(params, fork_of(6));
   pool->kill({0});
   pool->kill({5, 1});
   pool->kill({2});
@@ -150,7 +137,7 @@ TEST(Pool, KillsBeforeTheFirstTokenAndBetweenKillsWithoutADecode) {
 }
 
 TEST(Pool, IgnoresKillsOfBranchesThatEndedAndRefusesUnknownOnesWhole) {
-  const std::unique_ptr<Pool> pool = started(pool_of(4), fork_of(4));
+  const std::unique_ptr<Solo> pool = started(pool_of(4), fork_of(4));
   pool->kill({1});
   pool->kill({1, 1});
   EXPECT_EQ(pool->occupancy().live, 3);
@@ -162,7 +149,7 @@ TEST(Pool, IgnoresKillsOfBranchesThatEndedAndRefusesUnknownOnesWhole) {
 }
 
 TEST(Pool, EndsBranchesByLengthWithTheirLastTokenDecoded) {
-  const std::unique_ptr<Pool> pool = started(pool_of(3), fork_of(3, 4));
+  const std::unique_ptr<Solo> pool = started(pool_of(3), fork_of(3, 4));
   const Advance advance = pool->advance(100);
   EXPECT_EQ(advance.reason, AdvanceReason::settled);
   EXPECT_EQ(advance.steps, 4);
@@ -171,7 +158,7 @@ TEST(Pool, EndsBranchesByLengthWithTheirLastTokenDecoded) {
   EXPECT_EQ(pool->occupancy().cells_used, 0);
   EXPECT_EQ(pool->occupancy().cells_peak, 3 * 11);
   // The state is of the last token, so it differs from the one a token earlier.
-  const std::unique_ptr<Pool> shorter = started(pool_of(3), fork_of(3));
+  const std::unique_ptr<Solo> shorter = started(pool_of(3), fork_of(3));
   shorter->advance(3);
   const std::vector<float> earlier = shorter->states({0});
   shorter->advance(1);
@@ -182,13 +169,13 @@ TEST(Pool, EndsBranchesByLengthWithTheirLastTokenDecoded) {
 }
 
 TEST(Pool, EndsBranchesByStopTokenWithoutReportingIt) {
-  std::map<std::int32_t, std::vector<Token>> free_run, stopped;
+  Written free_run, stopped;
   PoolParams params = pool_of(6);
   params.deterministic = true;
   gather(started(params, fork_of(6))->advance(20), free_run);
   ForkParams fork = fork_of(6);
   fork.stop_tokens = {free_run[2][9], free_run[4][0]};
-  const std::unique_ptr<Pool> pool = started(params, fork);
+  const std::unique_ptr<Solo> pool = started(params, fork);
   const Advance advance = pool->advance(20);
   gather(advance, stopped);
   int ended = 0;
@@ -209,7 +196,7 @@ TEST(Pool, EndsBranchesByStopTokenWithoutReportingIt) {
 
 TEST(Pool, EndsBranchesByEndToken) {
   // </s> is one of 512 tokens: 64 branches meet it soon.
-  const std::unique_ptr<Pool> pool = started(pool_of(64), fork_of(64), load(model_file(small_model())));
+  const std::unique_ptr<Solo> pool = started(pool_of(64), fork_of(64), load(model_file(small_model())));
   const Advance advance = pool->advance(60);
   int ended = 0;
   for (const std::uint8_t status : advance.status)
@@ -220,7 +207,7 @@ TEST(Pool, EndsBranchesByEndToken) {
 }
 
 TEST(Pool, ReportsFullStreamsAsAValueAndGoesOnLosingNothing) {
-  const std::unique_ptr<Pool> pool = started(pool_of(3), fork_of(3));
+  const std::unique_ptr<Solo> pool = started(pool_of(3), fork_of(3));
   const Advance advance = pool->advance(1000);
   EXPECT_EQ(advance.reason, AdvanceReason::full);
   EXPECT_EQ(advance.steps, 256 - 7);
@@ -234,7 +221,7 @@ TEST(Pool, ReportsFullStreamsAsAValueAndGoesOnLosingNothing) {
   EXPECT_EQ(pool->advance(1).reason, AdvanceReason::full);
   EXPECT_EQ(pool->states({1}).size(), 128u);
   // The first 200 tokens are those of a longer stream.
-  std::map<std::int32_t, std::vector<Token>> narrow, wide;
+  Written narrow, wide;
   gather(advance, narrow);
   gather(started(pool_of(3, 512), fork_of(3))->advance(249), wide);
   EXPECT_EQ(narrow, wide);
@@ -244,14 +231,14 @@ TEST(Pool, NeverGoesBeyondTheTrainedContext) {
   RandomModelParams params = small_model();
   params.tokenizer = "none";
   params.context = 100;
-  const std::unique_ptr<Pool> pool = started(pool_of(2, 100), fork_of(2), load(model_file(params)));
+  const std::unique_ptr<Solo> pool = started(pool_of(2, 100), fork_of(2), load(model_file(params)));
   const Advance advance = pool->advance(1000);
   EXPECT_EQ(advance.reason, AdvanceReason::full);
   EXPECT_EQ(advance.steps, 100 - 7);
 }
 
 TEST(Pool, StopsBetweenStepsAtItsDeadline) {
-  const std::unique_ptr<Pool> pool = started(pool_of(16, 2048), fork_of(16, 100000));
+  const std::unique_ptr<Solo> pool = started(pool_of(16, 2048), fork_of(16, 100000));
   const Advance advance = pool->advance(100000, 0.05);
   EXPECT_EQ(advance.reason, AdvanceReason::deadline);
   EXPECT_GT(advance.steps, 0);
@@ -262,8 +249,8 @@ TEST(Pool, StopsBetweenStepsAtItsDeadline) {
 
 TEST(Pool, StopsBetweenStepsOnAbortFromAnotherThreadAndContinuesUnchanged) {
   PoolParams params = pool_of(16, 2048);
-  std::map<std::int32_t, std::vector<Token>> whole, parts;
-  const std::unique_ptr<Pool> pool = started(params, fork_of(16, 100000));
+  Written whole, parts;
+  const std::unique_ptr<Solo> pool = started(params, fork_of(16, 100000));
   std::thread other([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(30));
     pool->request_abort();
@@ -280,13 +267,13 @@ TEST(Pool, StopsBetweenStepsOnAbortFromAnotherThreadAndContinuesUnchanged) {
 }
 
 TEST(Pool, EmptiesItselfWhenAPrefillIsAbortedOrLate) {
-  const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(4, 2048));
+  const std::unique_ptr<Solo> pool = Solo::create(small(), pool_of(4, 2048));
   const std::vector<Token> prompt(2000, 40);
   pool->request_abort();
   EXPECT_EQ(pool->prefill(prompt).reason, AdvanceReason::aborted);
   EXPECT_EQ(pool->occupancy().cells_used, 0);
   pool->clear_abort();
-  EXPECT_EQ(code_of([&] { pool->fork(fork_of(2)); }), "NOT_PREFILLED");
+  EXPECT_EQ(code_of([&] { pool->fork(fork_of(2)); }), "RACE_UNKNOWN");
   EXPECT_EQ(pool->prefill(prompt, 1e-4).reason, AdvanceReason::deadline);
   EXPECT_EQ(pool->occupancy().streams_used, 0);
   EXPECT_EQ(pool->prefill(prompt).reason, AdvanceReason::reached);
@@ -298,7 +285,7 @@ TEST(Pool, CutsADecodeOfThePromptShortOnTheCpu) {
   // One decode call of 2000 tokens; the abort arrives inside it.
   PoolParams params = pool_of(1, 2048);
   params.batch = 2048;
-  const std::unique_ptr<Pool> pool = Pool::create(small(), params);
+  const std::unique_ptr<Solo> pool = Solo::create(small(), params);
   const std::vector<Token> prompt(2000, 40);
   const double whole = pool->prefill(prompt).seconds;
   const Prefill cut = pool->prefill(prompt, whole / 4);
@@ -313,7 +300,7 @@ TEST(Pool, CutsThePromptIntoChunksWithoutChangingTheAnswerMuch) {
   for (const int batch : {1, 3, 512}) {
     PoolParams params = pool_of(1);
     params.batch = batch;
-    const std::unique_ptr<Pool> pool = Pool::create(small(), params);
+    const std::unique_ptr<Solo> pool = Solo::create(small(), params);
     EXPECT_EQ(pool->prefill(kPrompt).tokens, 7);
     pool->fork(fork_of(1));
     states.push_back(pool->states({0}));
@@ -325,7 +312,7 @@ TEST(Pool, CutsThePromptIntoChunksWithoutChangingTheAnswerMuch) {
 }
 
 TEST(Pool, KeepsTheRowsOfEndedBranchesAndTheOrderOfIds) {
-  const std::unique_ptr<Pool> pool = started(pool_of(5), fork_of(5));
+  const std::unique_ptr<Solo> pool = started(pool_of(5), fork_of(5));
   const std::vector<float> prompt_row = pool->states({3});
   EXPECT_EQ(pool->states({0}), prompt_row) << "before the first token it is the prompt's row";
   pool->advance(6);
@@ -343,7 +330,7 @@ TEST(Pool, KeepsTheRowsOfEndedBranchesAndTheOrderOfIds) {
 }
 
 TEST(Pool, ReportsTheConfidenceOfTheTokensItReturned) {
-  const std::unique_ptr<Pool> pool = started(pool_of(2), fork_of(2));
+  const std::unique_ptr<Solo> pool = started(pool_of(2), fork_of(2));
   Confidence expected;
   for (int call = 0; call < 5; ++call) {
     const Advance advance = pool->advance(7);
@@ -354,8 +341,8 @@ TEST(Pool, ReportsTheConfidenceOfTheTokensItReturned) {
 }
 
 TEST(Pool, TakesThePromptsOfManyRoundsOneAfterTheOther) {
-  const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(8));
-  std::map<std::int32_t, std::vector<Token>> first, last;
+  const std::unique_ptr<Solo> pool = Solo::create(small(), pool_of(8));
+  Written first, last;
   for (int round = 0; round < 6; ++round) {
     std::vector<Token> prompt = kPrompt;
     if (round % 5 != 0) prompt.push_back(100 + round);
@@ -370,13 +357,13 @@ TEST(Pool, TakesThePromptsOfManyRoundsOneAfterTheOther) {
 }
 
 TEST(Pool, TakesGivenTokensAsIfItHadSampledThem) {
-  const std::unique_ptr<Pool> first = started(pool_of(5), fork_of(5));
+  const std::unique_ptr<Solo> first = started(pool_of(5), fork_of(5));
   const Advance sampled = first->advance(12);
-  std::map<std::int32_t, std::vector<Token>> written;
+  Written written;
   gather(sampled, written);
   ForkParams fork = fork_of(5);
   for (const auto& [id, tokens] : written) fork.given.push_back(tokens);
-  const std::unique_ptr<Pool> second = started(pool_of(5), fork);
+  const std::unique_ptr<Solo> second = started(pool_of(5), fork);
   const Advance read = second->advance(12);
   EXPECT_EQ(read.tokens, sampled.tokens);
   EXPECT_EQ(read.logprobs, sampled.logprobs);
@@ -390,7 +377,7 @@ TEST(Pool, TakesGivenTokensAsIfItHadSampledThem) {
 TEST(Pool, EndsABranchWhereItsGivenTokensEnd) {
   ForkParams fork = fork_of(3);
   fork.given = {{40, 41, 42}, {}, {300}};
-  const std::unique_ptr<Pool> pool = started(pool_of(3), fork);
+  const std::unique_ptr<Solo> pool = started(pool_of(3), fork);
   const Advance advance = pool->advance(2);
   EXPECT_EQ(advance.branches, ids(0, 3));
   EXPECT_EQ(advance.counts, (std::vector<std::int32_t>{2, 0, 1}));
@@ -408,14 +395,14 @@ TEST(Pool, EndsABranchWhereItsGivenTokensEnd) {
 TEST(Pool, SamplesGreedilyAtTemperatureZero) {
   ForkParams fork = fork_of(3);
   fork.sampling.temperature = 0;
-  std::map<std::int32_t, std::vector<Token>> all;
+  Written all;
   gather(started(pool_of(3), fork)->advance(10), all);
   EXPECT_EQ(all[0], all[1]);
   EXPECT_EQ(all[0], all[2]);
 }
 
 TEST(Pool, RefusesBadOptionsWithACode) {
-  const auto create = [](PoolParams params) { return code_of([&] { Pool::create(small(), params); }); };
+  const auto create = [](PoolParams params) { return code_of([&] { Solo::create(small(), params); }); };
   const auto with = [](auto change) {
     PoolParams params = pool_of(4);
     change(params);
@@ -438,7 +425,7 @@ TEST(Pool, RefusesBadOptionsWithACode) {
             })),
             "OPTION_INVALID");
   EXPECT_EQ(code_of([] { Pool::create(nullptr, pool_of(1)); }), "OPTION_INVALID");
-  EXPECT_EQ(message_of([] { Pool::create(small(), pool_of(300)); }), "Expected 1 to 256 for streams but received 300");
+  EXPECT_EQ(message_of([] { Solo::create(small(), pool_of(300)); }), "Expected 1 to 256 for streams but received 300");
 }
 
 TEST(Pool, RefusesACacheLargerThanTheMachine) {
@@ -446,15 +433,15 @@ TEST(Pool, RefusesACacheLargerThanTheMachine) {
   params.context = 1 << 24;
   params.layers = 8;
   const std::shared_ptr<Model> model = load(model_file(params));
-  EXPECT_EQ(code_of([&] { Pool::create(model, pool_of(256, 1 << 22)); }), "OUT_OF_MEMORY");
-  EXPECT_EQ(code_of([&] { Pool::create(model, pool_of(256, 1 << 24)); }), "OUT_OF_MEMORY");
+  EXPECT_EQ(code_of([&] { Solo::create(model, pool_of(256, 1 << 22)); }), "OUT_OF_MEMORY");
+  EXPECT_EQ(code_of([&] { Solo::create(model, pool_of(256, 1 << 24)); }), "OUT_OF_MEMORY");
 }
 
 TEST(Pool, RefusesBadCallsWithACodeAndStaysUsable) {
-  const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(4));
-  EXPECT_EQ(code_of([&] { pool->fork(fork_of(1)); }), "NOT_PREFILLED");
-  EXPECT_EQ(code_of([&] { pool->advance(1); }), "NOT_PREFILLED");
-  EXPECT_EQ(code_of([&] { pool->states({0}); }), "BRANCH_UNKNOWN");
+  const std::unique_ptr<Solo> pool = Solo::create(small(), pool_of(4));
+  EXPECT_EQ(code_of([&] { pool->fork(fork_of(1)); }), "RACE_UNKNOWN");
+  EXPECT_EQ(code_of([&] { pool->advance(1); }), "RACE_UNKNOWN");
+  EXPECT_EQ(code_of([&] { pool->states({0}); }), "RACE_UNKNOWN");
   EXPECT_EQ(code_of([&] { pool->prefill({}); }), "PROMPT_EMPTY");
   EXPECT_EQ(code_of([&] { pool->prefill({-1}); }), "TOKEN_INVALID");
   EXPECT_EQ(code_of([&] { pool->prefill({512}); }), "TOKEN_INVALID");
@@ -481,6 +468,8 @@ TEST(Pool, RefusesBadCallsWithACodeAndStaysUsable) {
   pool->fork(fork_of(2));
   EXPECT_EQ(code_of([&] { pool->fork(fork_of(2)); }), "NOT_PREFILLED");
   EXPECT_EQ(code_of([&] { pool->advance(0); }), "OPTION_INVALID");
+  EXPECT_EQ(code_of([&] { pool->pool().advance({}); }), "OPTION_INVALID");
+  EXPECT_EQ(code_of([&] { pool->pool().advance({{pool->race(), 1}, {pool->race(), 2}}); }), "OPTION_INVALID");
   EXPECT_EQ(code_of([&] { pool->advance(1, -1); }), "OPTION_INVALID");
   EXPECT_EQ(code_of([&] { pool->confidence({2}); }), "BRANCH_UNKNOWN");
   EXPECT_EQ(pool->advance(5).steps, 1);
@@ -489,10 +478,10 @@ TEST(Pool, RefusesBadCallsWithACodeAndStaysUsable) {
 
 TEST(Pool, KeepsNoStatesWhenAskedNotToAndDrawsTheSameTokens) {
   PoolParams params = pool_of(4);
-  std::map<std::int32_t, std::vector<Token>> with, without;
+  Written with, without;
   gather(started(params, fork_of(4))->advance(16), with);
   params.states = false;
-  const std::unique_ptr<Pool> pool = started(params, fork_of(4));
+  const std::unique_ptr<Solo> pool = started(params, fork_of(4));
   gather(pool->advance(16), without);
   EXPECT_EQ(with, without);
   EXPECT_EQ(code_of([&] { pool->states({0}); }), "STATES_OFF");
@@ -528,7 +517,7 @@ TEST(Pool, SharesTheRowsOfAStepBetweenThreadsWithTheSameResult) {
   wide.tokenizer = "none";
   wide.vocabulary = 20000;  // 32 rows of it are worth sharing
   const std::shared_ptr<Model> model = load(model_file(wide));
-  std::map<std::int32_t, std::vector<Token>> one, three;
+  Written one, three;
   PoolParams params = pool_of(32);
   gather(started(params, fork_of(32), model)->advance(3), one);
   params.threads = 3;
@@ -537,7 +526,7 @@ TEST(Pool, SharesTheRowsOfAStepBetweenThreadsWithTheSameResult) {
 }
 
 TEST(Pool, FillsAllTwoHundredFiftySixStreams) {
-  const std::unique_ptr<Pool> pool = started(pool_of(256), fork_of(256));
+  const std::unique_ptr<Solo> pool = started(pool_of(256), fork_of(256));
   EXPECT_EQ(pool->advance(3).tokens.size(), 768u);
   std::vector<std::int32_t> odd;
   for (int id = 1; id < 256; id += 2) odd.push_back(id);
@@ -554,7 +543,7 @@ TEST(Pool, KeepsItsAccountsUnderRandomOperations) {
     params.deterministic = below(2) == 0;
     params.states = below(4) != 0;
     params.batch = 1 + below(40);
-    const std::unique_ptr<Pool> pool = Pool::create(small(), params);
+    const std::unique_ptr<Solo> pool = Solo::create(small(), params);
     for (int round = 0; round < 4; ++round) {
       std::vector<Token> prompt;
       for (int i = 1 + below(30); i > 0; --i) prompt.push_back(below(512));

@@ -87,7 +87,7 @@ TEST(Sizes, CountTheGhostsAndTheStatesOfAPool) {
 
 TEST(Sizes, AreNotOutgrownByARace) {
   const PoolParams params = pool_of(24, 512);
-  const std::unique_ptr<Pool> pool = Pool::create(small(), params);
+  const std::unique_ptr<Solo> pool = Solo::create(small(), params);
   pool->prefill(std::vector<Token>(200, 17));
   pool->fork(fork_of(24, 300));
   pool->advance(120);

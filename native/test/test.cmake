@@ -21,7 +21,9 @@ if(WINNOW_TESTS)
   file(GLOB WINNOW_TEST_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*_test.cc)
   add_executable(engine_test ${WINNOW_TEST_SOURCES} ${CMAKE_CURRENT_LIST_DIR}/fixture.cc ${CMAKE_CURRENT_LIST_DIR}/fault.cc)
   target_compile_definitions(engine_test PRIVATE WINNOW_LLAMA_LIBS="${WINNOW_LLAMA_LIBS}")
-  target_compile_options(engine_test PRIVATE -Wall -Wextra $<$<BOOL:${WINNOW_WERROR}>:-Werror>)
+  target_compile_options(engine_test PRIVATE -Wall -Wextra $<$<BOOL:${WINNOW_WERROR}>:-Werror>
+                                             # GCC bug 105651, as in the engine
+                                             $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
   target_link_libraries(engine_test PRIVATE winnow_engine_checked GTest::gtest)
   if(WINNOW_SANITIZE)
     target_compile_options(engine_test PRIVATE -fsanitize=${WINNOW_SANITIZE_FLAG} -fno-omit-frame-pointer -g)

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
-import { parseArms, splitArms } from '../arm.js'
+import { parseArms } from '../arm.js'
+import { splitArms } from '../arm-text.js'
 import { embedded } from '../embedded.js'
 import type { open as openEngine } from '../engine.js'
 import { expected } from '../errors.js'
@@ -7,17 +8,17 @@ import { resolveBestOf, resolveCandidates } from '../options.js'
 import { readProblems } from '../problems.js'
 import type { Conditions } from '../trial.js'
 import { benchStyles } from './bench-report.js'
+import { Downloads } from './downloads.js'
 import { onInterrupt } from './exit.js'
+import { add, number } from './flag.js'
 import { measure } from './measurement.js'
 import { addRerankerFlag, addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
 import {
-  add,
   addModelFlags,
   addOutputFlags,
   addRaceFlags,
   computeOf,
   type ModelFlags,
-  number,
   type OutputFlags,
   openOptionsOf,
   policyHelp,
@@ -81,13 +82,14 @@ async function bench(
   if (!Number.isSafeInteger(flags.limit) || flags.limit < 0) {
     throw expected('OPTION_INVALID', 'a whole number, 0 or more', '--limit', flags.limit)
   }
-  const opening = withThreads(openOptionsOf(flags), terminal, flags.quiet)
-  const rewards = new RewardModels(flags, opening)
-  const scorers = { scorer: rewards.default, scorers: (name: string) => rewards.named(name) }
-  const arms = parseArms(splitArms(flags.policies), { alpha, margin, right, hopeless, checkpoints, ...scorers })
-  const problems = await readProblems(flags.prompts, flags.limit === 0 ? undefined : flags.limit)
   const interruption = onInterrupt(terminal)
+  const downloads = new Downloads(terminal, flags.quiet, interruption.signal)
   try {
+    const opening = { ...withThreads(openOptionsOf(flags), terminal, flags.quiet), ...downloads.options }
+    const rewards = new RewardModels(flags, opening)
+    const scorers = { scorer: rewards.default, scorers: (name: string) => rewards.named(name) }
+    const arms = parseArms(splitArms(flags.policies), { alpha, margin, right, hopeless, checkpoints, ...scorers })
+    const problems = await readProblems(flags.prompts, flags.limit === 0 ? undefined : flags.limit)
     const engine = await open(flags.model, opening)
     try {
       await rewards.load()
@@ -100,6 +102,7 @@ async function bench(
       await rewards.close()
     }
   } finally {
+    downloads.end()
     interruption.release()
   }
 }

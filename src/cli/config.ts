@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Command, Option } from 'commander'
 import { describe, expected, WinnowError } from '../errors.js'
 import { nearest } from '../options.js'
-import { isSwitch } from './settings.js'
+import { isSwitch } from './flag.js'
 import type { Terminal } from './terminal.js'
 
 export const configName = 'winnow.config.json'

@@ -38,6 +38,7 @@ const environment: ReadonlySet<string> = new Set([
 
 export function exitCodeOf(error: unknown): number {
   if (!WinnowError.is(error)) return exit.failed
+  if (error.code === 'INTERRUPTED') return error.cause === 'SIGTERM' ? exit.SIGTERM : exit.SIGINT
   if (usage.has(error.code)) return exit.usage
   return environment.has(error.code) ? exit.environment : exit.failed
 }
@@ -70,7 +71,7 @@ export function onInterrupt(terminal: Terminal): Interruption {
     terminal.stderr.write('\nStopping after this step; interrupt again to stop at once.\n')
     timer = setTimeout(() => terminal.exit(own), graceMs)
     timer.unref()
-    controller.abort(new WinnowError('INTERRUPTED', `Interrupted by ${signal}`))
+    controller.abort(new WinnowError('INTERRUPTED', `Interrupted by ${signal}`, { cause: signal }))
   })
   return {
     signal: controller.signal,

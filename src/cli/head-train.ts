@@ -8,12 +8,14 @@ import { expected, WinnowError } from '../errors.js'
 import { rewarded, taught, verified } from '../heads/labels.js'
 import { readTraces, type Trace } from '../heads/traces.js'
 import { trainHead } from '../heads/train-head.js'
+import { Downloads } from './downloads.js'
 import { exit, onInterrupt } from './exit.js'
+import { add, number } from './flag.js'
 import { textOf } from './head-report.js'
 import { ProgressLine } from './progress-line.js'
 import { provenanceOf } from './provenance.js'
 import { addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
-import { add, addGeneratorFlags, type ModelFlags, number, openOptionsOf } from './settings.js'
+import { addGeneratorFlags, type ModelFlags, openOptionsOf } from './settings.js'
 import type { Terminal } from './terminal.js'
 import { withThreads } from './threads.js'
 
@@ -82,12 +84,9 @@ export function headTrainCommand(terminal: Terminal, open: typeof openEngine, fi
 }
 
 async function train(terminal: Terminal, open: typeof openEngine, flags: TrainFlags): Promise<number> {
-  const opening = { ...withThreads(openOptionsOf(flags), terminal, flags.quiet), head: null }
-  const rewards = new RewardModels(flags, opening)
-  const teacher = rewards.teacher
   if (!['verified', 'reward', 'teacher'].includes(flags.label))
     throw expected('OPTION_INVALID', 'verified, reward or teacher', '--label', flags.label)
-  if ((flags.label === 'teacher') !== (teacher !== null))
+  if ((flags.label === 'teacher') !== (flags.rewardModel !== undefined))
     throw expected('OPTION_INVALID', 'teacher with --reward-model, and not without it,', '--label', flags.label)
   // The answers may take hours: what the fit would refuse is refused before them.
   for (const [flag, low, high] of [
@@ -114,9 +113,14 @@ async function train(terminal: Terminal, open: typeof openEngine, flags: TrainFl
   const traces = await readTraces(flags.traces, flags.limit === 0 ? undefined : flags.limit)
   checkTraces(traces, flags)
   const interruption = onInterrupt(terminal)
+  const downloads = new Downloads(terminal, flags.quiet, interruption.signal)
   const line = flags.quiet ? null : new ProgressLine(terminal)
   try {
     const { signal } = interruption
+    const compute = withThreads(openOptionsOf(flags), terminal, flags.quiet)
+    const opening = { ...compute, ...downloads.options, head: null }
+    const rewards = new RewardModels(flags, opening)
+    const teacher = rewards.teacher
     const engine = await open(flags.model, opening)
     try {
       await rewards.load()
@@ -164,6 +168,7 @@ async function train(terminal: Terminal, open: typeof openEngine, flags: TrainFl
     terminal.stderr.write(`Nothing was written to ${flags.out}.\n`)
     return interruption.code
   } finally {
+    downloads.end()
     interruption.release()
   }
 }

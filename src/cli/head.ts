@@ -3,9 +3,9 @@ import type { open as openEngine } from '../engine.js'
 import { type ExtractedHead, type ExtractOptions, extractHead } from '../heads/extract.js'
 import { version } from '../version.js'
 import { exit, onInterrupt } from './exit.js'
+import { add } from './flag.js'
 import { headTrainCommand } from './head-train.js'
 import { schemaVersion } from './provenance.js'
-import { add } from './settings.js'
 import type { Terminal } from './terminal.js'
 
 interface ExtractFlags {

@@ -6,14 +6,17 @@ import { open as openEngine } from '../engine.js'
 import { WinnowError } from '../errors.js'
 import { version } from '../version.js'
 import { benchCommand } from './bench.js'
+import { calibrateCommand } from './calibrate.js'
+import { applyCalibration } from './calibrated.js'
 import { applyConfig } from './config.js'
 import { doctorCommand } from './doctor.js'
 import { exit, exitCodeOf } from './exit.js'
+import { applySwitches } from './flag.js'
 import { headCommand } from './head.js'
 import { planCommand } from './plan.js'
 import { randomModelCommand } from './random-model.js'
 import { runCommand } from './run.js'
-import { applySwitches } from './settings.js'
+import { sampleCommand } from './sample.js'
 import { processTerminal, type Terminal } from './terminal.js'
 
 /** The command line: arguments (without node and script) -> exit code. Only the result goes to stdout. */
@@ -27,9 +30,11 @@ export async function main(argv: readonly string[], terminal: Terminal, open = o
   const raced = [
     runCommand(terminal, open, finish),
     benchCommand(terminal, open, finish, argv),
+    sampleCommand(terminal, open, finish, argv),
     planCommand(terminal, finish)
   ]
-  const configured = [...raced, ...training]
+  const calibration = calibrateCommand(terminal, finish)
+  const configured = [...raced, ...training, calibration]
   const program = new Command('winnow')
   program
     .description(
@@ -37,12 +42,14 @@ export async function main(argv: readonly string[], terminal: Terminal, open = o
     )
     .version(version, '--version', 'print the version')
     .showHelpAfterError('(--help lists the flags)')
-  const all = [...raced, head, doctorCommand(terminal, finish), randomModelCommand(terminal)]
+  const all = [...raced, head, calibration, doctorCommand(terminal, finish), randomModelCommand(terminal)]
   for (const command of all) program.addCommand(command)
   // Before an action and not before parsing: help, version and doctor work whatever the project's settings are.
-  program.hook('preAction', (_, command) => {
+  program.hook('preAction', async (_, command) => {
     applySwitches(command)
-    if (configured.includes(command)) applyConfig(configured, terminal)
+    if (!configured.includes(command)) return
+    applyConfig(configured, terminal)
+    await applyCalibration(command, terminal)
   })
   for (const command of [program, ...all, ...all.flatMap((command) => command.commands)]) {
     command

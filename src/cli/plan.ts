@@ -1,42 +1,35 @@
 import { basename } from 'node:path'
 import { Command } from 'commander'
-import { policyNamed, scorerNamed } from '../arm.js'
 import { loadBinding } from '../binding.js'
 import { bytesText } from '../bytes.js'
+import { localModel } from '../download.js'
 import { embedded, example } from '../embedded.js'
 import { WinnowError } from '../errors.js'
 import { sha256 } from '../model.js'
 import { resolveOpen } from '../options.js'
 import type { Plan } from '../plan.js'
-import { mostPlanned, type PlanOptions, planRace, type Site } from '../planning.js'
+import { mostPlanned, planRace, type Site } from '../planning.js'
 import { parseBytes } from './bytes.js'
+import { Downloads } from './downloads.js'
 import { exit, onInterrupt } from './exit.js'
+import { add, seconds } from './flag.js'
 import { machineOf } from './provenance.js'
-import { addRerankerFlag, addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
+import { type OneRaceFlags, ownSettings, raceOf } from './race.js'
+import { addRerankerFlag, addRewardFlags, RewardModels } from './reward.js'
 import {
-  add,
   addModelFlags,
   addOutputFlags,
   addRaceFlags,
   computeOf,
-  type ModelFlags,
-  type OutputFlags,
   openOptionsOf,
   policyHelp,
-  type RaceFlags,
-  scorerHelp,
-  seconds
+  scorerHelp
 } from './settings.js'
 import { drawTable } from './table.js'
 import type { Terminal } from './terminal.js'
 import { withThreads } from './threads.js'
 
-interface PlanFlags extends ModelFlags, RewardFlags, RaceFlags, OutputFlags {
-  readonly policy: string
-  readonly scorer?: string
-  readonly deadline?: number
-  readonly deterministic: boolean
-  readonly compare: boolean
+interface PlanFlags extends OneRaceFlags {
   readonly budget?: number
 }
 
@@ -67,21 +60,22 @@ export function planCommand(terminal: Terminal, finish: (code: number) => void):
 
 async function showPlan(terminal: Terminal, argument: string | undefined, flags: PlanFlags): Promise<number> {
   const prompt = argument === '-' ? terminal.readStdin().trim() : (argument ?? example.prompt)
-  const opening = withThreads(openOptionsOf(flags), terminal, flags.quiet)
-  const { head } = opening
   if (flags.reranker !== undefined) {
     const message = `Expected no reranker for a plan, which cannot size one, but received ${flags.reranker} for --reranker`
     throw new WinnowError('OPTION_INVALID', message)
   }
-  // Nothing of it is loaded.
-  const rewards = new RewardModels(flags, opening)
-  const options = optionsOf(flags, rewards)
-  const { binding } = loadBinding({ gpu: opening.gpu })
   const interruption = onInterrupt(terminal)
+  const downloads = new Downloads(terminal, flags.quiet, interruption.signal)
   try {
+    const opening = { ...withThreads(openOptionsOf(flags), terminal, flags.quiet), ...downloads.options }
+    const { head } = opening
+    // Nothing of it is loaded.
+    const rewards = new RewardModels(flags, opening)
+    const options = { ...raceOf(flags, rewards), budget: flags.budget, reward: rewards.options ?? undefined }
+    const { binding } = loadBinding({ gpu: opening.gpu })
     const site: Site = {
       binding,
-      path: flags.model ?? embedded.model,
+      path: flags.model === undefined ? embedded.model : await localModel(flags.model, opening),
       options: resolveOpen(opening),
       loaded: false,
       head: head === undefined ? flags.model === undefined : head !== null,
@@ -96,33 +90,8 @@ async function showPlan(terminal: Terminal, argument: string | undefined, flags:
     if (interruption.code !== null) return interruption.code
     throw error
   } finally {
+    downloads.end()
     interruption.release()
-  }
-}
-
-function optionsOf(flags: PlanFlags, rewards: RewardModels): PlanOptions {
-  const {
-    alpha,
-    margin,
-    right,
-    hopeless,
-    checkpoints,
-    policy,
-    scorer,
-    maxTokens,
-    raw,
-    deterministic,
-    compare,
-    budget
-  } = flags
-  return {
-    policy: policyNamed(policy, { alpha, margin, right, hopeless, checkpoints }),
-    scorer: scorer === undefined ? (rewards.default ?? undefined) : scorerNamed(scorer, (name) => rewards.named(name)),
-    maxTokens,
-    raw,
-    deterministic: deterministic || compare,
-    budget,
-    reward: rewards.options ?? undefined
   }
 }
 
@@ -167,9 +136,7 @@ async function jsonOf(
     policy,
     scorer: scorer ?? rewards.default?.name ?? null,
     alpha,
-    margin: policy === 'spec-reject' ? flags.margin : null,
-    right: policy === 'keep-enough' ? flags.right : null,
-    hopeless: policy === 'keep-enough' ? flags.hopeless : null,
+    ...ownSettings(flags),
     checkpoints: checkpoints.name,
     raw,
     deterministic: deterministic || compare,

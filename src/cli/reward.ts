@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import type { Command } from 'commander'
+import { localModel } from '../download.js'
 import { expected, WinnowError } from '../errors.js'
 import { sha256 } from '../model.js'
 import type { OpenOptions } from '../options.js'
 import { type Reranker, reranker } from '../reward/reranker.js'
 import { type RewardModel, type RewardModelOptions, rewardModel, type StepOptions } from '../reward/reward-model.js'
 import type { Scorer } from '../scorer.js'
-import { add } from './settings.js'
+import { add } from './flag.js'
 
 /** Flags that say which reward model or reranker scores, and how it is read. */
 export interface RewardFlags {
@@ -21,7 +22,11 @@ export interface RewardFlags {
 }
 
 export function addRewardFlags(command: Command): void {
-  add(command, '--reward-model <path>', 'GGUF backbone of a reward model, which then ranks (needs --reward-head)')
+  add(
+    command,
+    '--reward-model <path>',
+    'GGUF backbone of a reward model, path or address, which then ranks (needs --reward-head)'
+  )
   add(command, '--reward-head <path>', 'its head, as winnow head extract writes it')
   add(command, '--reward-template <file>', 'its chat template, "none" for none (default: the one in the GGUF)')
   add(command, '--reward-marker <text>', 'of a process reward model: the token it is read at after each step')
@@ -31,7 +36,8 @@ export function addRewardFlags(command: Command): void {
 
 /** For commands that race. */
 export function addRerankerFlag(command: Command): void {
-  add(command, '--reranker <path>', 'GGUF of a reranker (BERT family, Qwen3), which ranks unless a reward model does')
+  const help = 'GGUF of a reranker (BERT family, Qwen3), path or address, which ranks unless a reward model does'
+  add(command, '--reranker <path>', help)
 }
 
 /** Reward model and reranker as they stand in results: names and checksums of their files, and how they are read; null without. */
@@ -39,6 +45,7 @@ export type RewardProvenance = Readonly<Record<string, string | null>> | null
 
 /** The reward models and the reranker a command has opened, by the names scorers have on the command line. */
 export class RewardModels {
+  readonly #models: string | undefined
   readonly #files: { readonly model: string; readonly head: string } | null
   /** Of the reward model; null without one. */
   readonly options: RewardModelOptions | null
@@ -50,6 +57,7 @@ export class RewardModels {
 
   /** Throws OPTION_INVALID, TEMPLATE_FAILED where the template cannot be read. */
   constructor(flags: RewardFlags, opening: OpenOptions) {
+    this.#models = opening.models
     const { rewardModel: model, rewardHead: head } = flags
     if ((model === undefined) !== (head === undefined)) {
       const missing = model === undefined ? '--reward-model' : '--reward-head'
@@ -104,9 +112,12 @@ export class RewardModels {
 
   /** What stands in results; null with neither a reward model nor a reranker. */
   async provenance(): Promise<RewardProvenance> {
-    const ranked = this.#reranker === null ? {} : await rerankerFile(this.#reranker.path)
+    // They have been loaded, and results are written after an interruption too.
+    const here = (path: string) => localModel(path, { models: this.#models })
+    const ranked = this.#reranker === null ? {} : await rerankerFile(await here(this.#reranker.path))
     if (this.#files === null) return this.#reranker === null ? null : ranked
-    const { model, head } = this.#files
+    const { head } = this.#files
+    const model = await here(this.#files.model)
     const files = {
       file: basename(model),
       sha256: await sha256(model),

@@ -1,15 +1,16 @@
 import { headSha256Of } from '../arm.js'
 import type { Engine } from '../engine.js'
-import type { BestOfOptions, OpenOptions } from '../options.js'
+import type { BestOfOptions } from '../options.js'
 import type { Result, ResultBranch } from '../result.js'
 import { isRight } from '../verifier.js'
 import { provenanceOf } from './provenance.js'
 import type { RewardProvenance } from './reward.js'
+import type { computeOf } from './settings.js'
 import { drawTable } from './table.js'
 
 /** What a run was asked for, threads as many as compute. */
 export type RunOptions = BestOfOptions &
-  Pick<OpenOptions, 'gpu' | 'gpuLayers' | 'threads' | 'kvType'> & {
+  ReturnType<typeof computeOf> & {
     readonly alpha: number
     /** Null for a policy that knows none. */
     readonly margin: number | null
@@ -94,7 +95,7 @@ export async function jsonOf(
   rewardModel: RewardProvenance
 ): Promise<string> {
   const { alpha, margin, right, hopeless, sampling, maxTokens, raw, deterministic, deadlineMs } = options
-  const { gpu, gpuLayers, threads, kvType } = options
+  const { gpu, gpuLayers, threads, kvType, batch, flashAttention, layout } = options
   const resolved = {
     candidates: result.branches.length,
     policy: result.policy,
@@ -112,7 +113,10 @@ export async function jsonOf(
     gpu,
     gpuLayers,
     threads,
-    kvType
+    kvType,
+    batch,
+    flashAttention,
+    layout
   }
   const sha256 = headSha256Of(options.scorer ?? null)
   const verified = answer === null ? null : { answer, right: isRight(result.text, answer) }

@@ -1,39 +1,28 @@
 import { Command } from 'commander'
-import { policyNamed, scorerNamed } from '../arm.js'
 import { example } from '../embedded.js'
 import type { Engine, open as openEngine } from '../engine.js'
 import { type BestOfOptions, resolveBestOf, resolveCandidates } from '../options.js'
 import { bestOfN } from '../policies/best-of-n.js'
 import type { Result } from '../result.js'
+import { Downloads } from './downloads.js'
 import { exit, onInterrupt } from './exit.js'
+import { add, seconds } from './flag.js'
 import { LiveView } from './live-view.js'
-import { addRerankerFlag, addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
+import { type OneRaceFlags, ownSettings, raceOf } from './race.js'
+import { addRerankerFlag, addRewardFlags, RewardModels } from './reward.js'
 import { jsonOf, textOf } from './run-report.js'
 import {
-  add,
   addModelFlags,
   addOutputFlags,
   addRaceFlags,
   computeOf,
-  type ModelFlags,
-  type OutputFlags,
   openOptionsOf,
   policyHelp,
-  type RaceFlags,
   samplingOf,
-  scorerHelp,
-  seconds
+  scorerHelp
 } from './settings.js'
 import { isWatched, type Terminal } from './terminal.js'
 import { withThreads } from './threads.js'
-
-interface RunFlags extends ModelFlags, RewardFlags, RaceFlags, OutputFlags {
-  readonly policy: string
-  readonly scorer?: string
-  readonly deadline?: number
-  readonly deterministic: boolean
-  readonly compare: boolean
-}
 
 /** `winnow run`: a person watches candidates live and die, then sees the winner and what it cost. */
 export function runCommand(terminal: Terminal, open: typeof openEngine, finish: (code: number) => void): Command {
@@ -50,7 +39,7 @@ export function runCommand(terminal: Terminal, open: typeof openEngine, finish: 
   addRewardFlags(command)
   addRerankerFlag(command)
   addOutputFlags(command)
-  command.action(async (prompt: string | undefined, flags: RunFlags) => {
+  command.action(async (prompt: string | undefined, flags: OneRaceFlags) => {
     finish(await run(terminal, open, prompt, flags))
   })
   return command
@@ -60,47 +49,39 @@ async function run(
   terminal: Terminal,
   open: typeof openEngine,
   argument: string | undefined,
-  flags: RunFlags
+  flags: OneRaceFlags
 ): Promise<number> {
   const prompt = argument === '-' ? terminal.readStdin().trim() : (argument ?? example.prompt)
   const answer = argument === undefined && flags.model === undefined ? example.answer : null
   // Refuse what can be refused before a large model is loaded.
   const n = resolveCandidates(flags.candidates)
-  const opening = withThreads(openOptionsOf(flags), terminal, flags.quiet)
-  const rewards = new RewardModels(flags, opening)
-  const options = bestOfOptions(flags, rewards)
-  resolveBestOf(options)
   const interruption = onInterrupt(terminal)
+  const downloads = new Downloads(terminal, flags.quiet, interruption.signal)
   try {
+    const opening = { ...withThreads(openOptionsOf(flags), terminal, flags.quiet), ...downloads.options }
+    const rewards = new RewardModels(flags, opening)
+    const options = bestOfOptions(flags, rewards)
+    resolveBestOf(options)
     const engine = await open(flags.model, opening)
     try {
       await rewards.load()
       if (!flags.quiet && argument === undefined) terminal.stderr.write(`${prompt}\n\n`)
       // The first race of an engine pages the weights in; a comparison must not charge that to one side.
       if (flags.compare) await engine.bestOf(n, prompt, { ...options, stop: interruption.signal, deadlineMs: 500 })
-      const race = (policy: string, own: BestOfOptions) =>
-        watched(terminal, engine, n, flags, policy, (watching) =>
+      const scorer = flags.scorer ?? rewards.default?.name ?? (engine.head === null ? 'mean-logprob' : 'head')
+      const race = (policy: string, own: BestOfOptions) => {
+        const bestOf = (watching: BestOfOptions) =>
           engine.bestOf(n, prompt, { ...options, ...own, ...watching, stop: interruption.signal })
-        )
+        return flags.quiet ? bestOf({}) : watched(terminal, engine, titleOf(flags, policy, scorer), bestOf)
+      }
       const result = await race(flags.policy, {})
       const compared = flags.compare && !interruption.signal.aborted
       // Best-of-N with everything else alike.
       const full = compared ? await race('best-of-n', { policy: bestOfN() }) : null
       const outcome = { prompt, answer, result, full }
+      const asked = { ...options, ...computeOf(opening), alpha: flags.alpha, ...ownSettings(flags) }
       const text = flags.json
-        ? await jsonOf(
-            engine,
-            outcome,
-            {
-              ...options,
-              ...computeOf(opening),
-              alpha: flags.alpha,
-              margin: flags.policy === 'spec-reject' ? flags.margin : null,
-              right: flags.policy === 'keep-enough' ? flags.right : null,
-              hopeless: flags.policy === 'keep-enough' ? flags.hopeless : null
-            },
-            await rewards.provenance()
-          )
+        ? await jsonOf(engine, outcome, asked, await rewards.provenance())
         : textOf(outcome, flags.scorer !== undefined)
       terminal.stdout.write(`${text}\n`)
       if (result.failure !== null) throw result.failure
@@ -110,43 +91,36 @@ async function run(
       await rewards.close()
     }
   } finally {
+    downloads.end()
     interruption.release()
   }
 }
 
-function bestOfOptions(flags: RunFlags, rewards: RewardModels): BestOfOptions {
-  const { alpha, margin, right, hopeless, checkpoints, scorer, maxTokens, seed, raw, deterministic, compare } = flags
+function bestOfOptions(flags: OneRaceFlags, rewards: RewardModels): BestOfOptions {
   return {
-    policy: policyNamed(flags.policy, { alpha, margin, right, hopeless, checkpoints }),
-    scorer: scorer === undefined ? (rewards.default ?? undefined) : scorerNamed(scorer, (name) => rewards.named(name)),
+    ...raceOf(flags, rewards),
     sampling: samplingOf(flags),
-    maxTokens,
-    seed,
-    raw,
-    // Only then are the two sides of a comparison about the same candidates.
-    deterministic: deterministic || compare,
+    seed: flags.seed,
     deadlineMs: flags.deadline === undefined ? undefined : flags.deadline * 1000
   }
 }
 
-/** A race with its view on stderr, where that is wanted. */
-async function watched(
-  terminal: Terminal,
-  engine: Engine,
-  n: number,
-  flags: RunFlags,
-  policy: string,
-  race: (watching: BestOfOptions) => Promise<Result>
-): Promise<Result> {
-  if (flags.quiet) return race({})
-  const own = engine.head === null ? 'mean-logprob' : 'head'
-  const other = flags.rewardModel !== undefined ? 'reward-model' : flags.reranker !== undefined ? 'reranker' : own
-  const scorer = flags.scorer ?? other
+/** What is raced, over the view of it. */
+function titleOf(flags: OneRaceFlags, policy: string, scorer: string): string {
   const near = policy === 'spec-reject' && flags.margin !== 0 ? `, margin ${flags.margin}` : ''
   const chances = `right ${flags.right}, hopeless ${flags.hopeless}`
   const how = policy === 'keep-enough' ? chances : `alpha ${flags.alpha}${near}`
   const schedule = policy === 'best-of-n' ? '' : ` (${how}, ${flags.checkpoints.name})`
-  const title = `${n} candidates, ${policy}${schedule}, ranked by ${scorer}`
+  return `${flags.candidates} candidates, ${policy}${schedule}, ranked by ${scorer}`
+}
+
+/** A race with its view on stderr. */
+async function watched(
+  terminal: Terminal,
+  engine: Engine,
+  title: string,
+  race: (watching: BestOfOptions) => Promise<Result>
+): Promise<Result> {
   const view = new LiveView(terminal, title, (tokens) => engine.text(tokens))
   const onCheckpoint: BestOfOptions['onCheckpoint'] = (progress) => view.onCheckpoint(progress)
   const onProgress: BestOfOptions['onProgress'] = (progress) => view.onProgress(progress)

@@ -1,22 +1,27 @@
-import { type Command, Option } from 'commander'
-import { parseCheckpoints, policyNames, scorerNames } from '../arm.js'
+import type { Command } from 'commander'
 import type { Checkpoints } from '../checkpoint.js'
 import { expected } from '../errors.js'
+import { parseCheckpoints, policyNames, scorerNames } from '../names.js'
 import { maxCandidates, type OpenOptions, resolveOpen, type SamplingOptions } from '../options.js'
 import { enough } from '../policies/keep-enough.js'
+import { add, number } from './flag.js'
+import { addRuleFlags, type RuleFlags, rulesOf } from './rules.js'
 
 /** Flags that say which model, on what. */
 export interface ModelFlags {
   readonly model?: string
+  readonly models?: string
   readonly head?: string
   readonly gpu: NonNullable<OpenOptions['gpu']>
   readonly gpuLayers: number
   readonly threads: number
   readonly kvType: NonNullable<OpenOptions['kvType']>
+  readonly batch: number
+  readonly flashAttention: NonNullable<OpenOptions['flashAttention']>
 }
 
 /** Flags that say how to write and whom to kill. */
-export interface RaceFlags {
+export interface RaceFlags extends RuleFlags {
   readonly candidates: number
   readonly alpha: number
   readonly margin: number
@@ -46,11 +51,15 @@ export function addModelFlags(command: Command): void {
 
 /** Of those, what a command without a reward head takes. */
 export function addGeneratorFlags(command: Command): void {
-  add(command, '-m, --model <path>', 'GGUF model (default: the embedded one)')
+  const forms = 'path, hf:ORG/REPO:FILE.gguf, hf:ORG/REPO:Q4_K_M or https address'
+  add(command, '-m, --model <path>', `GGUF model: ${forms} (default: the embedded one)`)
+  add(command, '--models <folder>', 'where models given by address are kept (default: winnow/models in ~/.cache)')
   add(command, '--gpu <variant>', 'llama.cpp to use: auto, cuda, vulkan, metal or cpu', 'auto')
   add(command, '--gpu-layers <count>', 'layers on the device, -1 for all', -1, number)
   add(command, '--threads <count>', 'CPU threads, at most one a core; 0 for one a core', 0, number)
   add(command, '--kv-type <type>', 'type of the KV cells: f32, f16, q8_0 or q4_0', 'f16')
+  add(command, '--batch <count>', 'prompt tokens a decode call', 512, number)
+  add(command, '--flash-attention <mode>', 'auto, on or off', 'auto')
 }
 
 /** `most`: candidates. */
@@ -74,6 +83,7 @@ export function addRaceFlags(command: Command, most = maxCandidates): void {
   add(command, '--top-k <count>', 'sample from the k likeliest tokens, 0 is off', 0, number)
   add(command, '--top-p <share>', 'sample from the likeliest tokens of this share, 1 is off', 1, number)
   add(command, '--min-p <share>', 'drop tokens below this share of the likeliest, 0 is off', 0, number)
+  addRuleFlags(command)
   add(command, '--max-tokens <count>', 'tokens a candidate may write', 512, number)
   add(command, '--seed <number>', 'seed of the draws, 0 to 2^64-1', 0n, seedOf, '0')
   add(command, '--raw', 'give the text to the model without its chat template', false)
@@ -88,35 +98,17 @@ export function addOutputFlags(command: Command): void {
 export const policyHelp = policyNames.join(', ')
 export const scorerHelp = scorerNames.join(', ')
 
-/** One flag, also settable as an environment variable: `--max-tokens` is WINNOW_MAX_TOKENS. */
-export function add(
-  command: Command,
-  flags: string,
-  help: string,
-  fallback?: unknown,
-  parse?: (text: string, flag: string) => unknown,
-  shown?: string
-): void {
-  const option = new Option(flags, help)
-  if (fallback !== undefined) option.default(fallback, shown)
-  if (parse !== undefined) option.argParser((text) => parse(text, option.long ?? flags))
-  option.env(`WINNOW_${option.name().replaceAll('-', '_').toUpperCase()}`)
-  command.addOption(option)
-}
-
-export function number(text: string, flag: string): number {
-  const value = text.trim() === '' ? Number.NaN : Number(text)
-  if (Number.isNaN(value)) throw expected('OPTION_INVALID', 'a number', flag, text)
-  return value
-}
-
 /** Throws OPTION_INVALID: what can be refused is, before a large model is loaded. */
-export function openOptionsOf({ gpu, gpuLayers, threads, kvType, head }: ModelFlags) {
+export function openOptionsOf(flags: ModelFlags) {
+  const { gpu, gpuLayers, threads, kvType, batch, flashAttention, head, models } = flags
   const options = {
     gpu,
     gpuLayers,
     threads,
     kvType,
+    batch,
+    flashAttention,
+    ...(models !== undefined && { models }),
     ...(head !== undefined && { head: head === 'none' ? null : head })
   }
   resolveOpen(options)
@@ -124,40 +116,14 @@ export function openOptionsOf({ gpu, gpuLayers, threads, kvType, head }: ModelFl
 }
 
 /** Those of the options above that stand in results; model and head stand there by their checksums. */
-export function computeOf({ gpu, gpuLayers, threads, kvType }: ReturnType<typeof openOptionsOf>) {
-  return { gpu, gpuLayers, threads, kvType }
+export function computeOf(options: ReturnType<typeof openOptionsOf>) {
+  const { gpu, gpuLayers, threads, kvType, batch, flashAttention } = options
+  return { gpu, gpuLayers, threads, kvType, batch, flashAttention, layout: 'streams' } as const
 }
 
-export function samplingOf({ temperature, topK, topP, minP }: RaceFlags): Required<SamplingOptions> {
-  return { temperature, topK, topP, minP }
-}
-
-/**
- * Reads the environment variables of flags without a value: true or 1, false or 0. The parser has taken any text for
- * "given". Throws OPTION_INVALID.
- */
-export function applySwitches(command: Command): void {
-  for (const option of command.options) {
-    const { envVar: name } = option
-    if (!isSwitch(option) || name === undefined) continue
-    if (command.getOptionValueSource(option.attributeName()) !== 'env') continue
-    const text = process.env[name] ?? ''
-    const on = /^(true|1)$/i.test(text)
-    if (!on && !/^(false|0)$/i.test(text)) throw expected('OPTION_INVALID', 'true, false, 1 or 0', name, text)
-    command.setOptionValueWithSource(option.attributeName(), on !== option.negate, 'env')
-  }
-}
-
-/** A flag without a value, `--no-` ones included. */
-export function isSwitch(option: Option): boolean {
-  return option.isBoolean() || option.negate
-}
-
-/** Seconds of a time limit. */
-export function seconds(text: string, flag: string): number {
-  const value = Number(text)
-  if (text.trim() !== '' && value > 0 && value <= 2_000_000) return value
-  throw expected('OPTION_INVALID', 'a number of seconds above 0 and at most 2000000', flag, text)
+export function samplingOf(flags: RaceFlags): SamplingOptions {
+  const { temperature, topK, topP, minP } = flags
+  return { temperature, topK, topP, minP, ...rulesOf(flags) }
 }
 
 function seedOf(text: string, flag: string): bigint {

@@ -8,8 +8,12 @@ import { featureCount, Recorder } from './recorder.js'
 import { HeadTable } from './table.js'
 import type { Trace } from './traces.js'
 
-/** What a finished candidate of a prompt should be scored; null leaves it out. */
-export type Labeller = (branches: readonly ResultBranch[], trace: Trace) => Promise<readonly (number | null)[]>
+/** What a finished candidate of a prompt should be scored; null leaves it out. `rights` are those of labels.ts. */
+export type Labeller = (
+  branches: readonly ResultBranch[],
+  trace: Trace,
+  rights: readonly (boolean | null)[]
+) => Promise<readonly (number | null)[]>
 
 export interface CollectOptions {
   /** Answers a prompt, where a trace brings none. */
@@ -49,8 +53,8 @@ export async function collect(
       ? engine.bestOf(n, trace.prompt, { ...race, sampling })
       : engine.score(trace.prompt, answers, race))
     if (failure !== null) throw failure
-    const labels = await label(branches, trace)
     const rights = rightOf(branches, trace)
+    const labels = await label(branches, trace, rights)
     const looks = branches.map(({ id }) => (labels[id] === null ? [] : scorer.looks(id, spread, random)))
     const places = Math.max(...looks.map((list) => list.length))
     for (let place = 0; place < places; place++) {

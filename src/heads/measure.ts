@@ -1,6 +1,7 @@
-import { auroc, kendall, within } from '../ranking.js'
-import { bootstrap, type Interval, resamples } from '../statistics.js'
-import { pooledOf } from './pooled.js'
+import { auroc, kendall } from '../ranking.js'
+import { type Interval, mean } from '../statistics.js'
+import { byPrompt } from './groups.js'
+import { overPrompts, pooledOf } from './pooled.js'
 
 /** One candidate at the end of a quarter of its answer, as scores see it. */
 export interface Judged {
@@ -17,54 +18,39 @@ export interface Ranking {
   readonly pooled: Interval
 }
 
-const rounds = 500
-
 /** Where there is nothing to rank, the interval is of NaN. */
 export function rankingOf(rows: readonly Judged[], binary: boolean, seed: number): Ranking {
-  const values = withinPrompts(rows, binary)
-  const drawn = resamples(values.length, seed, rounds)
-  return {
-    within: bootstrap(values.length, drawn, (items) => meanAt(values, items)),
-    pooled: pooledOf(rows, binary, seed)
-  }
+  return { within: meanOf(withinPrompts(rows, binary), seed), pooled: pooledOf(rows, binary, seed) }
+}
+
+/** The mean alone of `within`. */
+export function meanWithin(rows: readonly Judged[], binary: boolean): number {
+  return mean(withinPrompts(rows, binary))
 }
 
 /** By how much one score ranks better than another within prompts, paired. */
 export function differenceOf(a: readonly Judged[], b: readonly Judged[], binary: boolean, seed: number): Interval {
   const [first, second] = [withinPrompts(a, binary), withinPrompts(b, binary)]
-  const drawn = resamples(first.length, seed, rounds)
-  return bootstrap(first.length, drawn, (items) => meanAt(first, items) - meanAt(second, items))
+  return overPrompts(first.length, (items) => meanAt(first, items) - meanAt(second, items), seed)
 }
 
 /** The measure of each prompt in which the labels differ: the same prompts whatever the scores are. */
 function withinPrompts(rows: readonly Judged[], binary: boolean): number[] {
-  const prompts = new Map<number, Judged[]>()
-  for (const row of rows) {
-    const own = prompts.get(row.prompt)
-    if (own === undefined) prompts.set(row.prompt, [row])
-    else own.push(row)
-  }
-  return [...prompts.values()].flatMap((group) => {
+  return byPrompt(rows).flatMap((group) => {
     if (group.every(({ label }) => label === group[0]?.label)) return []
     const [scores, labels] = [group.map(({ score }) => score), group.map(({ label }) => label)]
     // Scores that do not vary order nothing: half of the pairs, or no correlation.
-    return [
-      binary
-        ? (auroc(
-            scores,
-            labels.map((label) => label > 0.5)
-          ) ?? 0.5)
-        : (kendall(scores, labels) ?? 0)
-    ]
+    if (!binary) return [kendall(scores, labels) ?? 0]
+    const right = labels.map((label) => label > 0.5)
+    return [auroc(scores, right) ?? 0.5]
   })
 }
 
 /** The mean of a number a prompt, with its interval over prompts. */
 export function meanOf(values: readonly number[], seed: number): Interval {
-  return bootstrap(values.length, resamples(values.length, seed, rounds), (items) => meanAt(values, items))
+  return overPrompts(values.length, (items) => meanAt(values, items), seed)
 }
 
 function meanAt(values: readonly number[], items: Int32Array): number {
-  const chosen = Array.from(items, (item) => [values[item] as number])
-  return within(chosen, ([value]) => value ?? null) ?? Number.NaN
+  return mean(Array.from(items, (item) => values[item] as number))
 }

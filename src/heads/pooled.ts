@@ -1,6 +1,8 @@
-import { type Interval, quantile, resamples } from '../statistics.js'
+import { bootstrap, type Interval, mean, resamples } from '../statistics.js'
+import { byPrompt } from './groups.js'
 import type { Judged } from './measure.js'
 
+/** Resamples of prompts behind an interval. */
 const rounds = 500
 
 /** AUROC of labels of 0 and 1, otherwise Pearson's correlation, over all prompts together; prompts are resampled. */
@@ -24,20 +26,12 @@ export function lengthCorrelation(
   rows: readonly { readonly prompt: number; readonly value: number; readonly logTokens: number }[],
   seed: number
 ): Interval {
-  const prompts = indicesOf(rows)
-  const sums = Array.from({ length: new Set(prompts).size }, () => ({ count: 0, a: 0, b: 0 }))
-  for (const [i, { value, logTokens }] of rows.entries()) {
-    const sum = sums[prompts[i] as number] as (typeof sums)[number]
-    sum.count++
-    sum.a += value
-    sum.b += logTokens
-  }
-  const products = sums.map((): Products => ({ both: 0, squareA: 0, squareB: 0 }))
-  for (const [i, { value, logTokens }] of rows.entries()) {
-    const [sum, product] = [sums[prompts[i] as number], products[prompts[i] as number]]
-    if (sum === undefined || product === undefined) continue
-    addProducts(product, value - sum.a / sum.count, logTokens - sum.b / sum.count)
-  }
+  const products = byPrompt(rows).map((group) => {
+    const [a, b] = [mean(group.map(({ value }) => value)), mean(group.map(({ logTokens }) => logTokens))]
+    const product: Products = { both: 0, squareA: 0, squareB: 0 }
+    for (const { value, logTokens } of group) addProducts(product, value - a, logTokens - b)
+    return product
+  })
   const statistic = (items: Int32Array) => {
     const total: Products = { both: 0, squareA: 0, squareB: 0 }
     for (const item of items) {
@@ -86,7 +80,7 @@ function weightedAuroc(rows: readonly Judged[]): Weighted {
   }
 }
 
-/** Pearson's correlation (ranking.ts) of rows that count several times. NaN where one side does not vary. */
+/** The correlation (Pearson 1895) of rows that count several times. NaN where one side does not vary. */
 function weightedPearson(rows: readonly Judged[]): Weighted {
   return (weight) => {
     let [total, meanScore, meanLabel] = [0, 0, 0]
@@ -121,9 +115,6 @@ function correlationOf({ both, squareA, squareB }: Products): number {
 }
 
 /** The interval over prompts, of the resamples in which the statistic exists. */
-function overPrompts(count: number, statistic: (prompts: Int32Array) => number, seed: number): Interval {
-  const values = resamples(count, seed, rounds).map(statistic).filter(Number.isFinite)
-  values.sort((a, b) => a - b)
-  const mean = statistic(Int32Array.from({ length: count }, (_, i) => i))
-  return { mean, low: quantile(values, 0.025), high: quantile(values, 0.975) }
+export function overPrompts(count: number, statistic: (prompts: Int32Array) => number, seed: number): Interval {
+  return bootstrap(count, resamples(count, seed, rounds), statistic, Number.isFinite)
 }

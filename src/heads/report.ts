@@ -1,5 +1,5 @@
 import type { Interval } from '../statistics.js'
-import { differenceOf, type Judged, type Ranking, rankingOf } from './measure.js'
+import { differenceOf, type Judged, meanWithin, type Ranking, rankingOf } from './measure.js'
 import { type HeadNet, logitOf } from './net.js'
 import { lengthCorrelation } from './pooled.js'
 import { type PositionLine, scoreAt } from './position.js'
@@ -55,6 +55,9 @@ export interface ReportSettings {
   readonly position: PositionLine | null
 }
 
+/** A number of a row of the table. */
+type Value = (row: number) => number
+
 /** Measures heads and single features on prompts that no head has seen. */
 export function reportOf(
   table: HeadTable,
@@ -64,50 +67,33 @@ export function reportOf(
   validation: ReadonlySet<number>,
   settings: ReportSettings
 ): HeadReport {
-  const { stateColumns, binary, seed, position } = settings
+  const { binary, seed } = settings
+  const { logits, feature, logTokens, score } = valuesOf(table, heads, featureNames, settings)
+  const label = (row: number) => table.labels[row] as number
+  const prompt = (row: number) => table.prompts[row] as number
   const quarters = [1, 2, 3, 4]
   const tested = quarters.map((quarter) => table.rowsOf(test, quarter))
-  const judged = (rows: readonly number[], score: (row: number) => number): Judged[] =>
-    rows.map((row) => ({ prompt: table.prompts[row] as number, label: table.labels[row] as number, score: score(row) }))
-  const measured = (score: (row: number) => number) =>
-    tested.map((rows) => rankingOf(judged(rows, score), binary, seed))
+  const finished = table.rowsOf(validation, 4)
 
-  const ofHead = (part: HeadPart) => {
-    const known = new Map<number, number>()
-    return (row: number) => {
-      const input = table.input(row).subarray(...columnsOf(part, stateColumns, table.columns))
-      const logit = known.get(row) ?? logitOf(heads[part], input)
-      known.set(row, logit)
-      return logit
-    }
-  }
-  const logits = { both: ofHead('both'), features: ofHead('features'), state: ofHead('state') }
-  const feature = (name: string) => (row: number) =>
-    table.input(row)[stateColumns + featureNames.indexOf(name)] as number
-  const logTokens = feature('log_tokens')
-  const score = (row: number) => scoreAt(position, { logit: logits.both(row), logTokens: logTokens(row) })
-
-  const features = featureNames.map((name): Quarters => {
+  const judged = (rows: readonly number[], value: Value): Judged[] =>
+    rows.map((row) => ({ prompt: prompt(row), label: label(row), score: value(row) }))
+  const quartersOf = (name: string, value: Value): Quarters => ({
+    score: name,
+    quarters: tested.map((rows) => rankingOf(judged(rows, value), binary, seed))
+  })
+  const featureQuarters = (name: string): Quarters => {
     const value = feature(name)
     // The direction in which a feature points is chosen where the heads were stopped, not where they are measured.
-    const chance = rankingOf(judged(table.rowsOf(validation, 4), value), binary, seed).within.mean
+    const chance = meanWithin(judged(finished, value), binary)
     // With nothing to rank there (NaN) it stays as it is.
-    const points = !(chance < (binary ? 0.5 : 0))
-    return {
-      score: points ? name : `${name} (negated)`,
-      quarters: measured((row) => (points ? 1 : -1) * value(row))
-    }
-  })
+    return chance < (binary ? 0.5 : 0) ? quartersOf(`${name} (negated)`, (row) => -value(row)) : quartersOf(name, value)
+  }
   const stateGain = tested.map((rows) =>
     differenceOf(judged(rows, logits.both), judged(rows, logits.features), binary, seed)
   )
-  const withLength = (value: (row: number) => number) =>
+  const withLength = (value: Value) =>
     tested.map((rows) => {
-      const looks = rows.map((row) => ({
-        prompt: table.prompts[row] as number,
-        value: value(row),
-        logTokens: logTokens(row)
-      }))
+      const looks = rows.map((row) => ({ prompt: prompt(row), value: value(row), logTokens: logTokens(row) }))
       return lengthCorrelation(looks, seed)
     })
   const calibration = (rows: readonly number[]): Calibration => {
@@ -121,19 +107,41 @@ export function reportOf(
     rows: tested.reduce((sum, rows) => sum + rows.length, 0),
     measure: binary ? { within: 'AUROC', pooled: 'AUROC' } : { within: "Kendall's tau-b", pooled: "Pearson's r" },
     scores: [
-      { score: 'head', quarters: measured(score) },
-      { score: 'head on the features alone', quarters: measured(logits.features) },
-      { score: 'head on the state alone', quarters: measured(logits.state) },
-      ...features
+      quartersOf('head', score),
+      quartersOf('head on the features alone', logits.features),
+      quartersOf('head on the state alone', logits.state),
+      ...featureNames.map(featureQuarters)
     ],
     stateGain,
     stateHelpsAt: quarters.filter((_, i) => (stateGain[i] as Interval).low > 0),
-    length: {
-      score: withLength(score),
-      logit: withLength(logits.both),
-      label: withLength((row) => table.labels[row] as number)
-    },
+    length: { score: withLength(score), logit: withLength(logits.both), label: withLength(label) },
     calibration: binary ? tested.map(calibration) : null,
     survival: binary ? null : survivalOf(tested.map(taught), seed)
   }
+}
+
+/** What heads and features say of a row. */
+function valuesOf(
+  table: HeadTable,
+  heads: Readonly<Record<HeadPart, HeadNet>>,
+  featureNames: readonly string[],
+  { stateColumns, position }: ReportSettings
+) {
+  const ofHead = (part: HeadPart): Value => {
+    const known = new Map<number, number>()
+    const columns = columnsOf(part, stateColumns, table.columns)
+    return (row) => {
+      const logit = known.get(row) ?? logitOf(heads[part], table.input(row).subarray(...columns))
+      known.set(row, logit)
+      return logit
+    }
+  }
+  const logits = { both: ofHead('both'), features: ofHead('features'), state: ofHead('state') }
+  const feature = (name: string): Value => {
+    const column = stateColumns + featureNames.indexOf(name)
+    return (row) => table.input(row)[column] as number
+  }
+  const logTokens = feature('log_tokens')
+  const score: Value = (row) => scoreAt(position, { logit: logits.both(row), logTokens: logTokens(row) })
+  return { logits, feature, logTokens, score }
 }

@@ -1,4 +1,5 @@
-import type { Interval } from '../statistics.js'
+import { type Interval, mean } from '../statistics.js'
+import { byPrompt } from './groups.js'
 import { type Judged, meanOf, type Ranking, rankingOf } from './measure.js'
 
 /** One candidate at the end of a quarter: what the head says there, and what the teacher says of the whole answer. */
@@ -31,28 +32,22 @@ export interface Verified {
   readonly rightPicks: { readonly head: readonly Interval[]; readonly teacher: Interval; readonly blind: number }
 }
 
+const ownScore = ({ score }: Taught) => score
+
 /** `quarters`: candidates of the same prompts at the ends of quarters 1 to 4, `label` being the teacher's score. */
 export function survivalOf(quarters: readonly (readonly Taught[])[], seed: number): Survival {
   const finished = quarters.at(-1) ?? []
   const best = ({ label }: Taught, group: readonly Taught[]) => label === Math.max(...group.map((one) => one.label))
   return {
-    samePick: quarters.map((rows) =>
-      meanOf(
-        picks(rows, ({ score }) => score, best),
-        seed
-      )
-    ),
-    blindPick: meanOf(
-      picks(finished, () => 0, best),
-      seed
-    ).mean,
+    samePick: quarters.map((rows) => meanOf(picks(rows, ownScore, best), seed)),
+    blindPick: mean(picks(finished, () => 0, best)),
     verified: verifiedOf(quarters, seed)
   }
 }
 
 function verifiedOf(quarters: readonly (readonly Taught[])[], seed: number): Verified | null {
   const known = quarters.map((rows) =>
-    groupsOf(rows)
+    byPrompt(rows)
       .filter((group) => group.every(({ right }) => right !== null))
       .flat()
   )
@@ -60,20 +55,16 @@ function verifiedOf(quarters: readonly (readonly Taught[])[], seed: number): Ver
   if (finished.length === 0) return null
   const judged = (rows: readonly Taught[], score: (row: Taught) => number): Judged[] =>
     rows.map((row) => ({ prompt: row.prompt, label: Number(row.right), score: score(row) }))
-  const ownScore = ({ score }: Taught) => score
   const label = (row: Taught) => row.label
   const isRight = ({ right }: Taught) => right === true
   return {
-    prompts: groupsOf(finished).length,
+    prompts: byPrompt(finished).length,
     head: known.map((rows) => rankingOf(judged(rows, ownScore), true, seed)),
     teacher: rankingOf(judged(finished, label), true, seed),
     rightPicks: {
       head: known.map((rows) => meanOf(picks(rows, ownScore, isRight), seed)),
       teacher: meanOf(picks(finished, label, isRight), seed),
-      blind: meanOf(
-        picks(finished, () => 0, isRight),
-        seed
-      ).mean
+      blind: mean(picks(finished, () => 0, isRight))
     }
   }
 }
@@ -84,19 +75,9 @@ function picks(
   score: (row: Taught) => number,
   good: (row: Taught, group: readonly Taught[]) => boolean
 ): number[] {
-  return groupsOf(rows).map((group) => {
+  return byPrompt(rows).map((group) => {
     const highest = Math.max(...group.map(score))
     const picked = group.filter((row) => score(row) === highest)
     return picked.filter((row) => good(row, group)).length / picked.length
   })
-}
-
-function groupsOf(rows: readonly Taught[]): Taught[][] {
-  const groups = new Map<number, Taught[]>()
-  for (const row of rows) {
-    const own = groups.get(row.prompt)
-    if (own === undefined) groups.set(row.prompt, [row])
-    else own.push(row)
-  }
-  return [...groups.values()]
 }

@@ -1,5 +1,6 @@
 import { describe, expected, WinnowError } from '../errors.js'
-import { type Problem, parseProblem, readLines } from '../problems.js'
+import { maxCandidates } from '../options.js'
+import { type Problem, parseObject, problemOf, readLines } from '../problems.js'
 
 /** An answer that somebody has already: from this model, or from any other. */
 export interface Sample {
@@ -28,11 +29,12 @@ export async function readTraces(path: string, limit?: number): Promise<Trace[]>
 
 /** One line. `where` names it in errors. */
 export function parseTrace(line: string, where: string): Trace {
-  const problem = parseProblem(line, where)
-  const { samples } = JSON.parse(line) as { samples?: unknown }
+  const value = parseObject(line, where)
+  const problem = problemOf(value, where)
+  const { samples } = value
   if (samples === undefined || samples === null) return { ...problem, samples: null }
-  if (!Array.isArray(samples) || samples.length === 0 || samples.length > 256)
-    throw expected('PROBLEMS_INVALID', '1 to 256 samples', where, samples)
+  if (!Array.isArray(samples) || samples.length === 0 || samples.length > maxCandidates)
+    throw expected('PROBLEMS_INVALID', `1 to ${maxCandidates} samples`, where, samples)
   return { ...problem, samples: samples.map((sample, i) => parseSample(sample, `sample ${i} on ${where}`)) }
 }
 

@@ -41,8 +41,8 @@ export interface TrainedHead {
 }
 
 /**
- * A reward head for an engine's model out of answers to prompts, its own or given ones: collects states, fits, measures on prompts
- * the head has not seen, and writes the head file. Deterministic by seed on one machine.
+ * A reward head for an engine's model out of answers to prompts, its own or given ones: collects states, fits, measures
+ * on prompts the head has not seen, and writes the head file. Deterministic by seed on one machine.
  *
  * Throws OPTION_INVALID (fewer than ten prompts, labels that do not differ), PROBLEMS_INVALID, WRITE_FAILED, and
  * whatever a race throws.

@@ -1,3 +1,4 @@
+import { groupsOf } from './groups.js'
 import { solve } from './linear-system.js'
 import { type Placed, type PositionLine, stored, weightsAt } from './position.js'
 
@@ -18,7 +19,7 @@ export function withoutLength(
   const matrix = Array.from({ length: k }, () => new Float64Array(k))
   const right = new Float64Array(k)
   const means = new Float64Array(k)
-  for (const group of groupsOf(looks)) {
+  for (const group of groupsOf(looks, ({ group }) => group)) {
     const rows = group.map((look) => {
       const row = new Float64Array(k + 1)
       for (const [knot, part] of weightsAt(knots, look.logTokens)) row[knot] = part
@@ -45,16 +46,6 @@ export function withoutLength(
   const slope = solve(matrix, right)
   const level = sumOf(slope, (value, i) => value * (means[i] as number))
   return stored({ logTokens: knots, scale: knots.map(() => 1), bias: Array.from(slope, (value) => level - value) })
-}
-
-function groupsOf<T extends { readonly group: number }>(looks: readonly T[]): T[][] {
-  const groups = new Map<number, T[]>()
-  for (const look of looks) {
-    const own = groups.get(look.group)
-    if (own === undefined) groups.set(look.group, [look])
-    else own.push(look)
-  }
-  return [...groups.values()]
 }
 
 function sumOf<T>(values: ArrayLike<T>, value: (item: T, index: number) => number): number {

@@ -1,7 +1,6 @@
-import type { Checkpoints } from '../checkpoint.js'
-import { every } from '../checkpoint.js'
-import { expected, WinnowError } from '../errors.js'
-import type { Decision, Policy, Standing, View } from '../policy.js'
+import { type Checkpoints, every } from '../checkpoint.js'
+import { expected } from '../errors.js'
+import { type Decision, type Policy, scoreOf, type View } from '../policy.js'
 
 export interface KeepEnoughOptions {
   /** Right answers to be expected of those who live on, above 0. More is safer and dearer. Default 8. */
@@ -38,7 +37,7 @@ function decide(view: View, right: number, hopeless: number): Decision {
   // The sort is stable: among equals the lower id is kept.
   const ranked = view.branches
     .filter((branch) => branch.state === 'live')
-    .map((branch) => ({ id: branch.id, chance: chanceOf(branch) }))
+    .map((branch) => ({ id: branch.id, chance: 1 / (1 + Math.exp(-scoreOf(branch))) }))
     .sort((a, b) => b.chance - a.chance)
   let kept = 0
   for (let sum = 0; kept < ranked.length && sum < right; kept++) {
@@ -47,11 +46,4 @@ function decide(view: View, right: number, hopeless: number): Decision {
     sum += chance
   }
   return { kill: ranked.slice(kept).map(({ id }) => id), why: 'enough without it' }
-}
-
-function chanceOf({ id, score }: Standing): number {
-  if (score === null || Number.isNaN(score)) {
-    throw new WinnowError('SCORE_INVALID', `Expected a score for branch ${id} but received ${score}`)
-  }
-  return 1 / (1 + Math.exp(-score))
 }

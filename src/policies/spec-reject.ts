@@ -1,6 +1,6 @@
 import { type Checkpoints, doubling } from '../checkpoint.js'
-import { expected, WinnowError } from '../errors.js'
-import { type Decision, type Policy, roundHalfEven, type Standing, type View } from '../policy.js'
+import { expected } from '../errors.js'
+import { type Decision, type Policy, roundHalfEven, type Standing, scoreOf, type View } from '../policy.js'
 
 export interface SpecRejectOptions {
   /** Share of the ranked branches rejected at each checkpoint, 0 <= alpha < 1. Default 0.5. */
@@ -71,13 +71,6 @@ function ranking(branches: readonly Standing[]): Standing[] {
     const y = scoreOf(b)
     return x === y ? 0 : y > x ? 1 : -1
   })
-}
-
-function scoreOf(branch: Standing): number {
-  if (branch.score === null || Number.isNaN(branch.score)) {
-    throw new WinnowError('SCORE_INVALID', `Expected a score for branch ${branch.id} but received ${branch.score}`)
-  }
-  return branch.score
 }
 
 /** The reference's state between rounds, as ids. `kept` and `current` are in its order, which decides ties. */

@@ -1,5 +1,5 @@
 import { expected } from '../errors.js'
-import type { Policy, Standing, View } from '../policy.js'
+import { contenders, isWhole, type Policy, type Standing } from '../policy.js'
 import { type Best, type Shaper, undecided } from '../shaper.js'
 
 export interface StopOptions {
@@ -36,20 +36,21 @@ export function stopWhenDecided({ policy, shape, ceiling }: StopOptions): Policy
       const decision = policy.decide(view)
       const killed = new Set(decision.kill)
       const live = view.branches.filter(({ id, state }) => state === 'live' && !killed.has(id))
-      if (live.length === 0 || undecided(shape, ceiling, best(view, shape, isWhole), live).length > 0) return decision
+      if (live.length === 0) return decision
+      const finished = best(shape, view.branches.filter(isWhole))
+      if (undecided(shape, ceiling, finished, live).length > 0) return decision
       return { ...decision, kill: [...decision.kill, ...live.map(({ id }) => id)], why: 'cannot win any more' }
     },
-    choose: (view) => (best(view, shape, isWhole) ?? best(view, shape, ({ tokens }) => tokens > 0))?.id ?? null
+    choose: (view) => best(shape, contenders(view.branches))?.id ?? null
   }
 }
 
-/** The highest shaped score among finished branches, ties to the lower id. */
-function best(view: View, shape: Shaper, eligible: (branch: Standing) => boolean): Best | null {
+/** The highest shaped score of finished branches, ties to the lower id. */
+function best(shape: Shaper, finished: readonly Standing[]): Best | null {
   let winner: Best | null = null
-  for (const branch of view.branches) {
-    const { id, state, score, tokens, reason } = branch
-    if (state !== 'finished' || score === null || reason === null || !eligible(branch)) continue
-    const [shaped = score] = shape.shape([{ id, text: '', tokens, reason, raw: score, rewards: [], right: null }])
+  for (const { id, score: raw, tokens, reason } of finished) {
+    if (raw === null || reason === null) continue
+    const [shaped = raw] = shape.shape([{ id, text: '', tokens, reason, raw, rewards: [], right: null }])
     if (winner === null || shaped > winner.shaped) winner = { id, shaped }
   }
   return winner
@@ -57,9 +58,4 @@ function best(view: View, shape: Shaper, eligible: (branch: Standing) => boolean
 
 function hasBound(shape: Shaper): shape is Shaper & Pick<Required<Shaper>, 'bound'> {
   return typeof shape.bound === 'function'
-}
-
-/** Not cut off by the caller's patience or by memory: its score is a final one. */
-function isWhole({ reason }: Standing): boolean {
-  return reason === 'end' || reason === 'stop' || reason === 'length' || reason === 'context'
 }

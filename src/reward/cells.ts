@@ -3,11 +3,22 @@ import { WinnowError } from '../errors.js'
 import type { ResolvedOpenOptions } from '../options.js'
 import type { Room } from './session.js'
 
+/** For how many branches cells are, and how many tokens of each. */
+export interface Extent {
+  readonly streams: number
+  readonly cells: number
+}
+
+/** Whether what is at hand is room enough. */
+export function serves(held: Extent | null, streams: number, cells: number): held is Extent {
+  return held !== null && held.streams >= streams && held.cells >= cells
+}
+
 /** A reward model's native cells, kept from race to race, and made anew when a race needs more than they are. */
 export class Cells {
   readonly #options: ResolvedOpenOptions
   readonly #mustBeOpen: () => void
-  #held: (Room & { readonly streams: number }) | null = null
+  #held: (Room & Extent) | null = null
 
   /** `mustBeOpen` throws once the owner has been closed: cells made later would be nobody's to free. */
   constructor(options: ResolvedOpenOptions, mustBeOpen: () => void) {
@@ -15,8 +26,8 @@ export class Cells {
     this.#mustBeOpen = mustBeOpen
   }
 
-  /** Streams and tokens of what is at hand; null without any. */
-  get held(): { readonly streams: number; readonly cells: number } | null {
+  /** What is at hand; null without any. */
+  get held(): Extent | null {
     return this.#held
   }
 
@@ -31,7 +42,7 @@ export class Cells {
     this.#mustBeOpen()
     const wanted = Math.min(tokens, limit)
     const held = this.#held
-    if (held !== null && held.streams >= streams && held.cells >= wanted) return held
+    if (serves(held, streams, wanted)) return held
     await this.drop()
     const { threads, batch, kvType, flashAttention } = this.#options
     const params = { streams, cellsPerStream: wanted, threads, batch, kvType, flashAttention }

@@ -16,7 +16,7 @@ export interface Frame {
 }
 
 /** Special texts a template may ask for. */
-export interface Specials {
+interface Specials {
   readonly bos: string
   readonly eos: string
 }

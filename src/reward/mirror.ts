@@ -1,7 +1,9 @@
-import { onAbort } from '../abort.js'
 import type { NativeHead, NativeMirror, NativeMirrorRequest } from '../binding.js'
-import { WinnowError } from '../errors.js'
+import { tokenLists } from '../token-lists.js'
 import type { Transcript } from './transcript.js'
+import { whileWatched } from './watched.js'
+
+const what = 'reward model'
 
 /** What the mirror holds of one branch: tokens after the prefix, and the scores read at its marks. */
 interface Held {
@@ -37,7 +39,7 @@ export class Mirror {
   readonly #suffix: Int32Array
   readonly #reencode: boolean
   readonly #held: Map<number, Held>
-  #decoded = 0
+  #decoded: number
 
   private constructor(native: NativeMirror, head: NativeHead, text: Surroundings, count: number) {
     this.#native = native
@@ -59,7 +61,7 @@ export class Mirror {
     count: number,
     signal: AbortSignal
   ): Promise<Mirror> {
-    await whileWatched(native, signal, () => native.prefill(text.prefix, 0))
+    await whileWatched(native, what, signal, () => native.prefill(text.prefix, 0))
     await native.fork(count)
     return new Mirror(native, head, text, count)
   }
@@ -80,7 +82,7 @@ export class Mirror {
       this.#reencode ? 0 : commonLength(tokens, (transcripts[i] as Transcript).tokens)
     )
     const request = this.#request(ids, transcripts, kept)
-    const read = await whileWatched(this.#native, signal, () => this.#native.score(this.#head, request, 0))
+    const read = await whileWatched(this.#native, what, signal, () => this.#native.score(this.#head, request, 0))
     this.#decoded += read.decoded
     let next = 0
     return ids.map((_, i) => {
@@ -103,27 +105,15 @@ export class Mirror {
   #request(ids: readonly number[], transcripts: readonly Transcript[], kept: readonly number[]): NativeMirrorRequest {
     // From scratch means the prefix too, for every branch.
     const again = this.#reencode ? this.#prefix : new Int32Array(0)
-    const fresh = transcripts.map(({ tokens }, i) => joined(again, tokens.subarray(kept[i])))
-    const offsets = new Int32Array(ids.length + 1)
-    for (const [i, tokens] of fresh.entries()) offsets[i + 1] = (offsets[i] as number) + tokens.length
-    const total = offsets[ids.length] as number
+    const { tokens, offsets } = tokenLists(transcripts.map(({ tokens }, i) => [...again, ...tokens.subarray(kept[i])]))
     const marked = transcripts.some(({ marks }) => marks.length > 0)
-    const [tokens, marks] = [new Int32Array(total), new Uint8Array(marked ? total : 0)]
-    for (const [i, transcript] of transcripts.entries()) {
-      tokens.set(fresh[i] as Int32Array, offsets[i])
-      if (marked) marks.set(transcript.marks.subarray(kept[i]), (offsets[i] as number) + again.length)
+    const marks = new Uint8Array(marked ? tokens.length : 0)
+    for (const [i, { marks: own }] of transcripts.entries()) {
+      if (marked) marks.set(own.subarray(kept[i]), (offsets[i] as number) + again.length)
     }
     const keep = Int32Array.from(kept, (length) => (this.#reencode ? 0 : this.#prefix.length + length))
     return { ids: Int32Array.from(ids), keep, tokens, offsets, marks, suffix: this.#suffix }
   }
-}
-
-function joined(a: Int32Array, b: Int32Array): Int32Array {
-  if (a.length === 0) return b
-  const both = new Int32Array(a.length + b.length)
-  both.set(a)
-  both.set(b, a.length)
-  return both
 }
 
 function commonLength(a: Int32Array, b: Int32Array): number {
@@ -131,27 +121,4 @@ function commonLength(a: Int32Array, b: Int32Array): number {
   let i = 0
   while (i < most && a[i] === b[i]) i++
   return i
-}
-
-/** A native call that ends when the signal aborts, and then rejects with its reason. */
-async function whileWatched<T extends { readonly reason: string }>(
-  native: NativeMirror,
-  signal: AbortSignal,
-  call: () => Promise<T>
-): Promise<T> {
-  signal.throwIfAborted()
-  const release = onAbort(signal, () => native.abort())
-  try {
-    const done = await call().catch((error: unknown) => {
-      throw WinnowError.from(error)
-    })
-    if (done.reason !== 'reached') {
-      signal.throwIfAborted()
-      // Only the reward model's closing ends a call besides: what came back holds no scores.
-      throw new WinnowError('CLOSED', 'Expected an open reward model but it was closed while it read')
-    }
-    return done
-  } finally {
-    release()
-  }
 }

@@ -1,7 +1,9 @@
-import { onAbort } from '../abort.js'
 import type { NativeModel, NativeRanker } from '../binding.js'
 import { WinnowError } from '../errors.js'
 import type { Candidate, RaceFacts, Scoring, ScoringSession } from '../scorer.js'
+import { tokenLists } from '../token-lists.js'
+import { settledText } from './transcript.js'
+import { whileWatched } from './watched.js'
 
 /** What was read of one branch last. */
 interface Read {
@@ -75,12 +77,12 @@ export class PairSession implements ScoringSession {
 
   async #score(candidates: readonly Candidate[], signal: AbortSignal): Promise<number[]> {
     signal.throwIfAborted()
-    const changed = candidates.filter((candidate) => this.#read.get(candidate.id)?.text !== written(candidate))
+    const changed = candidates.filter((candidate) => this.#read.get(candidate.id)?.text !== settledText(candidate))
     // A text that several wrote is read once: beside others in a batch its last digit may differ from row to row.
-    const texts = [...new Set(changed.map(written))]
+    const texts = [...new Set(changed.map(settledText))]
     const scores = await this.#rank(texts, signal)
     for (const candidate of changed) {
-      const text = written(candidate)
+      const text = settledText(candidate)
       this.#read.set(candidate.id, { text, score: scores.get(text) as number })
     }
     return candidates.map(({ id }) => (this.#read.get(id) as Read).score)
@@ -98,32 +100,19 @@ export class PairSession implements ScoringSession {
     if (texts.length === 0) return new Map()
     const pairs: number[][] = []
     for (const text of texts) pairs.push(await this.#pair(text))
-    const offsets = new Int32Array(pairs.length + 1)
-    for (const [i, tokens] of pairs.entries()) offsets[i + 1] = (offsets[i] as number) + tokens.length
-    const tokens = Int32Array.from(pairs.flat())
-    signal.throwIfAborted()
-    const unsubscribe = onAbort(signal, () => this.#native.abort())
-    try {
-      const { reason, scores, decoded } = await this.#native.score(tokens, offsets, 0)
-      this.#decoded += decoded
-      if (reason === 'reached') return new Map(texts.map((text, i) => [text, scores[i] as number]))
-      signal.throwIfAborted()
-      // Only the reranker's closing ends a call besides.
-      throw new WinnowError('CLOSED', 'Expected an open reranker but it was closed while it read')
-    } finally {
-      unsubscribe()
-    }
+    const { tokens, offsets } = tokenLists(pairs)
+    const { scores } = await whileWatched(this.#native, 'reranker', signal, async () => {
+      const read = await this.#native.score(tokens, offsets, 0)
+      this.#decoded += read.decoded
+      return read
+    })
+    return new Map(texts.map((text, i) => [text, scores[i] as number]))
   }
 }
 
 /** Tokens of query and document together. */
 export function roomOf({ frame, context }: NativeRanker): number {
   return context - frame.before.length - frame.between.length - frame.after.length
-}
-
-/** Without the half of a character that is still being written. */
-function written({ text, state }: Candidate): string {
-  return state === 'live' ? text.replace(/\uFFFD+$/, '') : text
 }
 
 function lastOf(tokens: Int32Array, most: number): Int32Array {

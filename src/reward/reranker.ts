@@ -8,11 +8,12 @@ import { Turns } from '../turns.js'
 import { Cells } from './cells.js'
 import { PairSession, roomOf } from './pair-session.js'
 import { endOf, queryOf, rankFrame } from './rank-frame.js'
+import { textOption } from './reward-model.js'
 import { type Backbone, RewardSession } from './session.js'
 import { vocabularyOf } from './vocabulary.js'
 
 export interface RerankerOptions extends Omit<OpenOptions, 'head'> {
-  /** Path of a GGUF with a rank head: `cls.output`, or of Jina BERT v2 `cls`. */
+  /** Path or address of a GGUF with a rank head: `cls.output`, or of Jina BERT v2 `cls`. */
   readonly model: string
   /** Of a decoder: the text it reads, with {query} and {document}. Default: the `rerank` template in the GGUF. */
   readonly template?: string | undefined
@@ -56,11 +57,13 @@ interface Decoder extends Encoder {
   readonly head: NativeHead
   readonly vocabulary: string
   readonly template: string
+  /** The most tokens of a question: half of what the template leaves, since the answer is not known yet. */
+  readonly longestQuery: number
 }
 
 const schema = z.object({
-  model: z.custom<string>((value) => typeof value === 'string' && value !== '', { error: 'a path' }),
-  template: z.custom<string>((value) => typeof value === 'string' && value !== '', { error: 'a template' }).optional(),
+  model: textOption('a path'),
+  template: textOption('a template').optional(),
   context: z
     .custom<number>((value) => Number.isSafeInteger(value) && (value as number) >= 1, {
       error: 'a whole number, 1 or more'
@@ -184,29 +187,23 @@ export class Reranker implements SessionScorer {
     const fixed = await model.tokenize(prefix + suffix, true, true)
     // A token of the question, the answer's first, and what may stand between them.
     if (context < fixed.length + 4) throw expected('OPTION_INVALID', `${fixed.length + 4} or more`, 'context', context)
-    const vocabulary = await vocabularyOf(this.#options.model)
-    return { binding, model, context, template, vocabulary, head: binding.rankHead(model) }
+    const vocabulary = await vocabularyOf(model.facts.path)
+    const longestQuery = Math.floor((context - fixed.length) / 2)
+    return { binding, model, context, template, vocabulary, longestQuery, head: binding.rankHead(model) }
   }
 
   async #beginDecoder(loaded: Decoder, race: RaceFacts, release: (broken: boolean) => Promise<void>) {
-    const { binding, model, head, vocabulary, template, context } = loaded
+    const { binding, model, head, vocabulary, template, context, longestQuery } = loaded
     const frameOf = (turns: RaceFacts['turns']) => rankFrame(template, queryOf(turns))
     const backbone: Backbone = { model, head, vocabulary, template: null, reencode: false, frameOf, longest: context }
     const acquire = (streams: number, tokens: number) => this.#cells.acquire(binding, model, streams, tokens, context)
-    const query = await this.#fitted(loaded, queryOf(race.turns))
+    const query = await endOf(model, queryOf(race.turns), longestQuery)
     return RewardSession.begin(
       backbone,
       null,
       { ...race, turns: [{ role: 'user', content: query }] },
       { acquire, release }
     )
-  }
-
-  /** The end of a question that is longer than half of what the template leaves: the answer is not known yet. */
-  async #fitted({ model, template, context }: Decoder, query: string): Promise<string> {
-    const { prefix, suffix } = rankFrame(template, '')
-    const fixed = await model.tokenize(prefix + suffix, true, true)
-    return endOf(model, query, Math.floor((context - fixed.length) / 2))
   }
 
   async #acquire({ binding, model, context }: Encoder): Promise<NativeRanker> {

@@ -1,12 +1,12 @@
 import { z } from 'zod'
-import { loadBinding, type NativeBinding } from '../binding.js'
+import { loadBinding, type NativeBinding, type NativeModel } from '../binding.js'
 import { WinnowError } from '../errors.js'
 import { openHead, openModel } from '../model.js'
 import { type OpenOptions, parse, type ResolvedOpenOptions, resolveOpen } from '../options.js'
 import type { RaceFacts, ScoringSession, SessionScorer } from '../scorer.js'
 import { Turns } from '../turns.js'
-import { Cells } from './cells.js'
-import { type Backbone, type Mirrors, RewardSession } from './session.js'
+import { Cells, type Extent } from './cells.js'
+import { type Backbone, type Mirrors, type Reading, RewardSession } from './session.js'
 import type { StepAggregate } from './step-score.js'
 import { vocabularyOf } from './vocabulary.js'
 
@@ -21,7 +21,7 @@ export interface StepOptions {
 }
 
 export interface RewardModelOptions extends Omit<OpenOptions, 'head'> {
-  /** Path of the backbone, a GGUF file. */
+  /** Path or address of the backbone, a GGUF file. */
   readonly model: string
   /** Path of its head, as `winnow head extract` writes it. */
   readonly head: string
@@ -56,18 +56,20 @@ interface Loaded extends Backbone {
   readonly binding: NativeBinding
 }
 
+/** An option that is a text and not an empty one; `what` it is, in sentences. */
+export const textOption = (what: string) =>
+  z.custom<string>((value) => typeof value === 'string' && value !== '', { error: what })
+
 const schema = z.object({
-  model: z.custom<string>((value) => typeof value === 'string' && value !== '', { error: 'a path' }),
-  head: z.custom<string>((value) => typeof value === 'string' && value !== '', { error: 'a path' }),
+  model: textOption('a path'),
+  head: textOption('a path'),
   template: z
     .custom<string | null>((value) => value === null || typeof value === 'string', { error: 'a template or null' })
     .optional(),
   steps: z
     .strictObject({
-      delimiter: z
-        .custom<string>((value) => typeof value === 'string' && value !== '', { error: 'a text' })
-        .default('\n\n'),
-      marker: z.custom<string>((value) => typeof value === 'string' && value !== '', { error: 'the text of a token' }),
+      delimiter: textOption('a text').default('\n\n'),
+      marker: textOption('the text of a token'),
       aggregate: z
         .custom<StepAggregate>((value) => ['last', 'min', 'product'].includes(value as string), {
           error: '"last", "min" or "product"'
@@ -90,8 +92,17 @@ export function resolveReward({ model, head, template, steps, reencode, ...rest 
 export interface Present {
   /** Of its backbone. */
   readonly path: string
-  /** Streams and tokens of its cells at hand; null without any. */
-  readonly cells: { readonly streams: number; readonly cells: number } | null
+  /** At hand; null without any. */
+  readonly cells: Extent | null
+}
+
+/** How a backbone reads by these options; its weights need not be there. */
+export async function readingOf(
+  model: NativeModel,
+  { template, reencode }: ReturnType<typeof resolveReward>['reading']
+): Promise<Reading> {
+  const vocabulary = await vocabularyOf(model.facts.path)
+  return { model, vocabulary, template: template === undefined ? model.facts.chatTemplate : template, reencode }
 }
 
 export class RewardModel implements SessionScorer {
@@ -119,7 +130,7 @@ export class RewardModel implements SessionScorer {
 
   /** For plans; null while nothing is loaded. */
   get present(): Present | null {
-    return this.#isLoaded ? { path: this.#options.model, cells: this.#cells.held } : null
+    return this.#isLoaded && this.#closing === null ? { path: this.#options.model, cells: this.#cells.held } : null
   }
 
   /** Loads backbone and head now instead of with the first race. */
@@ -156,7 +167,6 @@ export class RewardModel implements SessionScorer {
   }
 
   async #close(): Promise<void> {
-    this.#isLoaded = false
     await this.#cells.drop()
     const loaded = await this.#loaded?.catch(() => null)
     loaded?.head.close()
@@ -185,7 +195,7 @@ export class RewardModel implements SessionScorer {
     const binding = this.#bindingFor(this.#open.gpu)
     const model = await openModel(binding, this.#options.model, this.#open)
     try {
-      const vocabulary = await vocabularyOf(this.#options.model)
+      const reading = await readingOf(model, this.#options)
       const head = await openHead(binding, this.#options.head, model)
       if (head.facts.features.length > 0) {
         head.close()
@@ -194,10 +204,8 @@ export class RewardModel implements SessionScorer {
           `Expected a head that reads states alone for a reward model but received ${this.#options.head}, which wants ${head.facts.features.length} confidence features of a generator`
         )
       }
-      const template = this.#options.template === undefined ? model.facts.chatTemplate : this.#options.template
-      const { reencode } = this.#options
       this.#isLoaded = true
-      return { binding, model, head, vocabulary, template, reencode }
+      return { ...reading, binding, head }
     } catch (error) {
       model.close()
       throw error

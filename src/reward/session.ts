@@ -222,19 +222,15 @@ async function readerOf(backbone: Reading, steps: Steps | null, race: Read): Pro
     const received = `${describe(steps.marker)}, which makes ${closing.length}`
     throw new WinnowError('OPTION_INVALID', `Expected the text of one token for steps.marker but received ${received}`)
   }
-  const text = { prefix, seam: 0, suffix: closing, reencode: backbone.reencode }
+  const { reencode } = backbone
   const asWritten = !frame.trimsStart && !frame.trimsEnd && !frame.lead
   if (steps === null && asWritten && (await vocabularyOf(race.model.path)) === backbone.vocabulary) {
-    return { transcriber: sameTokens, text }
+    return { transcriber: sameTokens, text: { prefix, seam: 0, suffix: closing, reencode } }
   }
   const before = backbone.frameOf ? noSeam : await seamAt(model, prefix, 'end')
-  if (steps !== null) {
-    return {
-      transcriber: stepwise(model, frame, steps.delimiter, closing, before),
-      text: { ...text, seam: before.length }
-    }
-  }
-  const after = backbone.frameOf ? noSeam : await seamAt(model, closing, 'start')
+  const after = backbone.frameOf || steps !== null ? noSeam : await seamAt(model, closing, 'start')
+  const transcriber =
+    steps === null ? retokenised(model, frame, before, after) : stepwise(model, frame, steps.delimiter, closing, before)
   const suffix = closing.subarray(after.length)
-  return { transcriber: retokenised(model, frame, before, after), text: { ...text, seam: before.length, suffix } }
+  return { transcriber, text: { prefix, seam: before.length, suffix, reencode } }
 }

@@ -42,7 +42,7 @@ export class RewardSizing {
     race: Read
   ): Promise<RewardSizing> {
     const { model } = outline
-    const vocabulary = await vocabularyOf(reading.model)
+    const vocabulary = await vocabularyOf(model.facts.path)
     const template = reading.template === undefined ? model.facts.chatTemplate : reading.template
     const { cells } = await layOut(
       { model, vocabulary, template, reencode: reading.reencode },

@@ -44,7 +44,8 @@ export function retokenised(model: NativeModel, frame: Frame, before: Seam, afte
 
 /**
  * For process reward models: after each step that has ended comes the marker, and a score is read there. What follows
- * the last delimiter is a step that still grows. The first step is cut together with the seam before it.
+ * the last delimiter is a step that still grows. The first step is cut together with the seam before it. `marker` is one
+ * token.
  */
 export function stepwise(
   model: NativeModel,
@@ -59,30 +60,34 @@ export function stepwise(
       const steps = written(candidate, frame).split(delimiter)
       const rest = steps.pop() as string
       const [tokens, marks]: [number[], number[]] = [[], []]
-      const add = (part: Int32Array, isMarker: boolean) => {
-        for (const [i, token] of part.entries()) {
+      const add = (part: Int32Array, mark: 0 | 1) => {
+        for (const token of part) {
           tokens.push(token)
-          marks.push(isMarker && i === part.length - 1 ? 1 : 0)
+          marks.push(mark)
         }
       }
-      let [seam, ended] = [before.text, false]
+      const cut = (step: string) => continued(model, (tokens.length === 0 ? before.text : '') + step, false)
       for (const step of steps) {
         if (step.trim() === '') continue
-        add(await continued(model, seam + step, false), false)
-        add(marker, true)
-        ;[seam, ended] = ['', true]
+        add(await cut(step), 0)
+        add(marker, 1)
       }
       const growing = rest.trim() !== ''
-      const open = growing || !ended
-      if (open) add(await continued(model, growing ? seam + rest : seam, false), false)
+      const open = growing || tokens.length === 0
+      if (open) add(await cut(growing ? rest : ''), 0)
       return { tokens: Int32Array.from(tokens), marks: Uint8Array.from(marks), open }
     }
   }
 }
 
-/** The text as the template would hand it on, without the half of a character that is still being written. */
-function written({ text, state }: Candidate, { trimsStart, trimsEnd }: Frame): string {
-  const whole = state === 'live' ? text.replace(/\uFFFD+$/, '') : text
+/** The text so far, without the half of a character that is still being written. */
+export function settledText({ text, state }: Candidate): string {
+  return state === 'live' ? text.replace(/\uFFFD+$/, '') : text
+}
+
+/** The same as the template would hand it on. */
+function written(candidate: Candidate, { trimsStart, trimsEnd }: Frame): string {
+  const whole = settledText(candidate)
   const started = trimsStart ? whole.trimStart() : whole
   return trimsEnd ? started.trimEnd() : started
 }

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { loadBinding, type ModelFacts, type NativeBinding, type NativeHead } from '../binding.js'
+import { loadBinding, type ModelFacts, type NativeHead } from '../binding.js'
 import { WinnowError } from '../errors.js'
 import { openHead } from '../model.js'
-import type { Candidate, SessionScorer } from '../scorer.js'
+import type { SessionScorer } from '../scorer.js'
+import { headSession } from './head.js'
 
 /** A scorer that reads a head file of its own. */
 export interface HeadFileScorer extends SessionScorer {
@@ -18,7 +19,7 @@ export interface HeadFileScorer extends SessionScorer {
  *
  * Throws HEAD_NOT_FOUND; a race throws HEAD_CORRUPT (another file by now among that), HEAD_WIDTH.
  */
-export function headFile(path: string, bindingFor = (): NativeBinding => loadBinding().binding): HeadFileScorer {
+export function headFile(path: string): HeadFileScorer {
   const sha256 = digestOf(path)
   // By the width of the states: an engine of another width than the first must refuse the head too.
   const heads = new Map<number, Promise<NativeHead>>()
@@ -29,22 +30,20 @@ export function headFile(path: string, bindingFor = (): NativeBinding => loadBin
     async begin({ model }) {
       let opening = heads.get(model.width)
       if (opening === undefined) {
-        opening = openSame(bindingFor(), path, model, sha256).catch((error: unknown) => {
+        opening = openSame(path, model, sha256).catch((error: unknown) => {
           heads.delete(model.width)
           throw error
         })
         heads.set(model.width, opening)
       }
-      const head = await opening
-      const ids = (candidates: readonly Candidate[]) => Int32Array.from(candidates, (candidate) => candidate.id)
-      return { needs: ['states'], score: (candidates, { pool }) => pool.score(head, ids(candidates)) }
+      return headSession(await opening)
     }
   }
 }
 
 /** What scores must be what its checksum says: the file may have been replaced since that was taken. */
-async function openSame(binding: NativeBinding, path: string, facts: ModelFacts, sha256: string): Promise<NativeHead> {
-  const head = await openHead(binding, path, { facts })
+async function openSame(path: string, facts: ModelFacts, sha256: string): Promise<NativeHead> {
+  const head = await openHead(loadBinding().binding, path, { facts })
   try {
     const now = digestOf(path)
     if (now !== sha256) {

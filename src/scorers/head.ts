@@ -1,5 +1,6 @@
+import type { NativeHead } from '../binding.js'
 import { WinnowError } from '../errors.js'
-import type { Candidate, SessionScorer } from '../scorer.js'
+import type { ScoringSession, SessionScorer } from '../scorer.js'
 
 /**
  * The engine's reward head on the generator's own state after the last decoded token, beside the branch's running
@@ -17,8 +18,18 @@ export function rewardHead(): SessionScorer {
           'Expected a reward head for the scorer "head" but the engine was opened without one'
         )
       }
-      const ids = (candidates: readonly Candidate[]) => Int32Array.from(candidates, (candidate) => candidate.id)
-      return { needs: ['states'], score: (candidates, { pool }) => pool.score(head, ids(candidates)) }
+      return headSession(head)
+    }
+  }
+}
+
+/** Scores by a head on the states of the race's own pool. */
+export function headSession(head: NativeHead): ScoringSession {
+  return {
+    needs: ['states'],
+    score(candidates, { pool }) {
+      const ids = Int32Array.from(candidates, ({ id }) => id)
+      return pool.score(head, ids)
     }
   }
 }

@@ -15,7 +15,15 @@ export interface HubOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-const defaultHub = 'https://huggingface.co'
+/** Of a file in a repository. */
+export interface FileFacts {
+  /** Bytes. */
+  readonly size: number
+  /** Hexadecimal; null for small files, which the hub keeps without one. */
+  readonly sha256: string | null
+}
+
+export const defaultHub = 'https://huggingface.co'
 
 /** Bytes of an answer that is not a file's content; the answers asked for here have a few hundred. */
 const maxAnswer = 1 << 20
@@ -67,6 +75,43 @@ export class Hub {
       path,
       size: info.size,
       read: (begin, end) => this.#read(info.url, path, begin, end)
+    }
+  }
+
+  /** What the hub knows of files without sending them; null in place of one that is not there. */
+  async facts(repository: string, revision: string, names: readonly string[]): Promise<(FileFacts | null)[]> {
+    const { pathsInfo } = await import('@huggingface/hub')
+    const what = `${repository}@${revision}`
+    const infos = await this.#ask(what, (request) =>
+      pathsInfo({ ...request, repo: { type: 'model', name: repository }, revision, paths: [...names] })
+    )
+    return names.map((name) => {
+      const info = infos.find(({ path, type }) => path === name && type === 'file')
+      if (info === undefined) return null
+      if (!Number.isSafeInteger(info.size) || info.size < 1) throw failed(`hf:${repository}/${name}`, 'no size')
+      return { size: info.size, sha256: info.lfs?.oid ?? null }
+    })
+  }
+
+  /** The file the hub has for a quantisation such as Q4_K_M, the first part where it is split; null without any. */
+  async quantised(repository: string, quantisation: string): Promise<string | null> {
+    const what = `hf:${repository}:${quantisation}`
+    // The hub names the file to llama.cpp alone.
+    const headers = {
+      'user-agent': 'llama-cpp',
+      ...(this.#token !== undefined && { authorization: `Bearer ${this.#token}` })
+    }
+    try {
+      const url = `${this.#url}/v2/${repository}/manifests/${quantisation}`
+      const { response, bytes } = await this.#arrive(url, { headers }, () => maxAnswer)
+      if (response.status === 400 || response.status === 404) return null
+      if (!response.ok) throw Object.assign(new Error(), { statusCode: response.status })
+      const manifest = JSON.parse(new TextDecoder().decode(bytes))
+      const name: unknown = manifest?.ggufFile?.rfilename
+      if (typeof name === 'string') return name
+      throw failed(what, 'an answer without a file')
+    } catch (error) {
+      throw this.#explained(what, error)
     }
   }
 

@@ -27,7 +27,7 @@ export class FakeMirror implements NativeMirror {
     this.calls.push(`prefill ${prefix.length}`)
     this.#prefix = [...prefix]
     this.#branches = new Map()
-    return { reason: 'reached', tokens: prefix.length, seconds: 0 }
+    return { reason: 'reached', race: 0, tokens: prefix.length, decoded: prefix.length, seconds: 0 }
   }
 
   async fork(count: number): Promise<void> {

@@ -6,8 +6,7 @@ import type {
   NativePool,
   NativePoolParams,
   NativePrefill,
-  NativeSizes,
-  TokenLists
+  NativeSizes
 } from '../../src/binding.js'
 import { BranchCode } from '../../src/binding.js'
 
@@ -33,6 +32,18 @@ interface Row {
   readonly id: number
   status: number
   tokens: number
+  /** Tokens taken since the last turn of its race ended; null when it neither took any nor ended. */
+  untold: number | null
+}
+
+interface FakeRace {
+  readonly prompt: number
+  rows: Row[]
+  fork: NativeForkParams | null
+  peak: number
+  steps: number
+  decoded: number
+  seconds: number
 }
 
 /** NativePool with a script in place of a model. Keeps a diary of the calls, and refuses a second job in flight. */
@@ -40,11 +51,8 @@ export class FakePool implements NativePool {
   readonly calls: string[] = []
   readonly params: NativePoolParams
   readonly #script: Script
-  #rows: Row[] = []
-  #prompt = 0
-  #maxTokens = 0
-  #given: TokenLists | null = null
-  #certainties = false
+  readonly #races = new Map<number, FakeRace>()
+  #next = 1
   #busy = false
   #aborting = false
   #peak = 0
@@ -60,89 +68,113 @@ export class FakePool implements NativePool {
     return this.#job('prefill', `${prompt.length}`, async () => {
       const stepMs = this.#script.stepMs ?? 0
       await pause(stepMs)
-      this.#rows = []
-      this.#prompt = prompt.length
-      this.#peak = prompt.length
       const late = deadlineSeconds > 0 && stepMs / 1000 > deadlineSeconds
       const reason = this.#aborting ? 'aborted' : late ? 'deadline' : 'reached'
-      return { reason, tokens: prompt.length, seconds: stepMs / 1000 }
+      const race = reason === 'reached' ? this.#next++ : 0
+      const none = { rows: [], fork: null, steps: 0, decoded: 0, seconds: 0 }
+      if (race > 0) this.#races.set(race, { prompt: prompt.length, peak: prompt.length, ...none })
+      return { reason, race, tokens: prompt.length, decoded: prompt.length, seconds: stepMs / 1000 }
     })
   }
 
-  fork(params: NativeForkParams): Promise<void> {
+  fork(race: number, params: NativeForkParams): Promise<void> {
     return this.#job('fork', `${params.count}`, async () => {
-      if (params.count > this.params.streams) throw coded('STREAMS_FULL')
-      this.#maxTokens = params.maxTokens
-      this.#given = params.given ?? null
-      this.#certainties = params.certainties ?? false
+      const found = this.#race(race)
+      if (params.count > this.params.streams - this.#live().length) throw coded('STREAMS_FULL')
+      found.fork = params
       const rows = { length: params.count }
-      this.#rows = Array.from(rows, (_, i) => ({ id: params.firstCandidate + i, status: BranchCode.live, tokens: 0 }))
+      const row = (_: unknown, i: number) => ({ id: params.firstCandidate + i, tokens: 0, untold: null })
+      found.rows = Array.from(rows, row).map((each) => ({ ...each, status: BranchCode.live }))
     })
   }
 
-  advance(steps: number, deadlineSeconds: number): Promise<NativeAdvance> {
-    return this.#job('advance', `${steps}`, async () => {
+  advance(turns: Int32Array, deadlineSeconds: number): Promise<(NativeAdvance | null)[]> {
+    const pairs = Array.from(
+      { length: turns.length / 2 },
+      (_, i) => [turns[2 * i], turns[2 * i + 1]] as [number, number]
+    )
+    return this.#job('advance', pairs.map(([, until]) => until).join(' '), async () => {
       const began = performance.now()
-      const moved = new Map<Row, number>()
-      let [done, decoded] = [0, 0]
-      let reason: NativeAdvance['reason'] | null = null
-      while (reason === null) {
-        const live = this.#live()
+      const taking = pairs.map(([race, until]) => ({ race: this.#race(race), until }))
+      const behind = ({ race, until }: (typeof taking)[number]) =>
+        race.rows.filter((row) => row.status === BranchCode.live && row.tokens < until)
+      for (;;) {
         const seconds = (performance.now() - began) / 1000
-        if (live.length === 0) reason = 'settled'
-        else if (done === steps) reason = 'reached'
-        else if (this.#aborting) reason = 'aborted'
-        else if (deadlineSeconds > 0 && seconds >= deadlineSeconds) reason = 'deadline'
-        else if (live.some((row) => this.#prompt + row.tokens >= this.params.cellsPerStream)) reason = 'full'
-        else {
-          decoded += this.#step(live, moved)
-          done++
-          await pause(this.#script.stepMs ?? 0)
+        const stop = this.#aborting ? 'aborted' : deadlineSeconds > 0 && seconds >= deadlineSeconds ? 'deadline' : null
+        const reasons = taking.map((each): NativeAdvance['reason'] | null => {
+          const rows = behind(each)
+          const length = (row: Row) => each.race.prompt + row.tokens
+          if (rows.length === 0) return each.race.rows.some(isLive) ? 'reached' : 'settled'
+          return rows.some((row) => length(row) >= this.params.cellsPerStream) ? 'full' : null
+        })
+        if (stop !== null || reasons.some((reason) => reason !== null)) {
+          return taking.map(({ race }, i) => {
+            const reason = reasons[i] ?? stop
+            return reason === null ? null : this.#report(reason, race)
+          })
         }
+        for (const each of taking) this.#step(each.race, behind(each))
+        await pause(this.#script.stepMs ?? 0)
       }
-      return this.#report(reason, done, decoded, moved, (performance.now() - began) / 1000)
     })
   }
 
-  kill(ids: Int32Array): Promise<void> {
+  kill(race: number, ids: Int32Array): Promise<void> {
     return this.#job('kill', [...ids].join(' '), async () => {
       for (const id of ids) {
-        const row = this.#row(id)
+        const row = this.#row(race, id)
         if (row.status === BranchCode.live) row.status = BranchCode.killed
       }
     })
   }
 
-  score(_head: NativeHead, ids: Int32Array): Promise<Float32Array> {
+  async park(): Promise<void> {
+    throw coded('NOT_SCRIPTED')
+  }
+
+  async resume(): Promise<void> {
+    throw coded('NOT_SCRIPTED')
+  }
+
+  async reshape(): Promise<void> {
+    throw coded('NOT_SCRIPTED')
+  }
+
+  /** Not in the diary: every race ends. */
+  async end(race: number): Promise<void> {
+    this.#races.delete(race)
+  }
+
+  score(_head: NativeHead, race: number, ids: Int32Array): Promise<Float32Array> {
     return this.#job('score', [...ids].join(' '), async () => {
       if (!this.params.states) throw coded('STATES_OFF')
       const score = this.#script.score ?? ((id: number) => id)
-      return Float32Array.from(ids, (id) => score(id, this.#row(id).tokens))
+      return Float32Array.from(ids, (id) => score(id, this.#row(race, id).tokens))
     })
   }
 
-  states(ids: Int32Array): Promise<Float32Array> {
+  states(_race: number, ids: Int32Array): Promise<Float32Array> {
     return this.#job('states', [...ids].join(' '), async () => new Float32Array(ids.length * 8))
   }
 
-  confidence(ids: Int32Array): Promise<Float32Array> {
+  confidence(_race: number, ids: Int32Array): Promise<Float32Array> {
     return this.#job('confidence', [...ids].join(' '), async () => new Float32Array(ids.length * 9))
   }
 
   occupancy(): NativeOccupancy {
     const { streams, cellsPerStream } = this.params
-    const live = this.#live()
-    const cellsUsed = live.reduce((sum, row) => sum + this.#prompt + row.tokens, 0)
+    const live = this.#live().length
+    const cellsUsed = this.#cellsUsed()
     return {
       streams,
-      streamsUsed: live.length,
-      streamsFree: streams - live.length,
+      streamsUsed: live,
+      streamsFree: streams - live,
       cellsPerStream,
       cells: streams * cellsPerStream,
       cellsUsed,
       cellsFree: streams * cellsPerStream - cellsUsed,
       cellsPeak: this.#peak,
-      live: live.length,
+      live,
       kvBytes: 0
     }
   }
@@ -162,67 +194,76 @@ export class FakePool implements NativePool {
     this.closed = true
   }
 
-  /** Every live branch samples; an ending one writes nothing; the others are decoded. Returns the rows decoded. */
-  #step(live: readonly Row[], moved: Map<Row, number>): number {
+  /** Every branch samples; an ending one writes nothing; the others are decoded. */
+  #step(race: FakeRace, rows: readonly Row[]): void {
     let decoded = 0
-    for (const row of live) {
-      moved.set(row, moved.get(row) ?? 0)
-      const given = this.#givenTo(row.id)
+    for (const row of rows) {
+      row.untold ??= 0
+      const given = givenTo(race, row.id)
       if (row.tokens >= (given?.length ?? this.#script.length(row.id))) {
         row.status = BranchCode[given === null ? (this.#script.ending?.(row.id) ?? 'end') : 'end']
         continue
       }
       row.tokens++
-      moved.set(row, (moved.get(row) ?? 0) + 1)
+      row.untold++
       decoded++
-      if (row.tokens === this.#maxTokens) row.status = BranchCode.length
+      if (row.tokens === race.fork?.maxTokens) row.status = BranchCode.length
     }
-    const cells = live.reduce((sum, row) => sum + this.#prompt + row.tokens, 0)
-    this.#peak = Math.max(this.#peak, cells)
-    return decoded + (this.params.deterministic && decoded === 1 ? 1 : 0)
+    race.peak = Math.max(race.peak, cellsOf(race, rows))
+    this.#peak = Math.max(this.#peak, this.#cellsUsed(), race.peak)
+    race.decoded += decoded + (this.params.deterministic && decoded === 1 ? 1 : 0)
+    race.steps += decoded > 0 ? 1 : 0
+    race.seconds += (this.#script.stepMs ?? 0) / 1000
   }
 
-  #report(
-    reason: NativeAdvance['reason'],
-    steps: number,
-    decoded: number,
-    moved: Map<Row, number>,
-    seconds: number
-  ): NativeAdvance {
-    const rows = [...moved.entries()].sort(([a], [b]) => a.id - b.id)
+  #report(reason: NativeAdvance['reason'], race: FakeRace): NativeAdvance {
+    const rows = race.rows.filter(({ untold }) => untold !== null)
     const token = this.#script.token ?? ((id: number, position: number) => 97 + ((31 * id + 7 * position) % 26))
     const logprob = this.#script.logprob ?? ((id: number, position: number) => -0.1 * (1 + ((id + position) % 7)))
-    const positions = rows.flatMap(([row, count]) =>
-      Array.from({ length: count }, (_, i) => [row.id, row.tokens - count + i] as const)
-    )
-    return {
+    const positions = rows.flatMap(({ id, tokens, untold }) => {
+      const count = untold as number
+      return Array.from({ length: count }, (_, i) => [id, tokens - count + i] as const)
+    })
+    const certain = race.fork?.certainties === true ? positions : []
+    const { steps, decoded, seconds } = race
+    const report = {
       reason,
       steps,
-      branches: Int32Array.from(rows, ([row]) => row.id),
-      counts: Int32Array.from(rows, ([, count]) => count),
-      status: Uint8Array.from(rows, ([row]) => row.status),
-      tokens: Int32Array.from(positions, ([id, at]) => this.#givenTo(id)?.[at] ?? token(id, at)),
+      branches: Int32Array.from(rows, ({ id }) => id),
+      counts: Int32Array.from(rows, ({ untold }) => untold as number),
+      status: Uint8Array.from(rows, ({ status }) => status),
+      cuts: new Int32Array(rows.length),
+      tokens: Int32Array.from(positions, ([id, at]) => givenTo(race, id)?.[at] ?? token(id, at)),
       logprobs: Float32Array.from(positions, ([id, position]) => logprob(id, position)),
       entropies: Float32Array.from(positions, () => 0.5),
-      certainties: Float32Array.from(this.#certainties ? positions : [], ([id, position]) => id + position / 10),
-      topConfidences: Float32Array.from(this.#certainties ? positions : [], ([id]) => 5 + id),
+      certainties: Float32Array.from(certain, ([id, position]) => id + position / 10),
+      topConfidences: Float32Array.from(certain, ([id]) => 5 + id),
       decoded,
       decodeSeconds: seconds,
-      sampleSeconds: 0
+      sampleSeconds: 0,
+      cellsPeak: race.peak
     }
-  }
-
-  #givenTo(id: number): Int32Array | null {
-    const { tokens, offsets } = this.#given ?? {}
-    return tokens === undefined || offsets === undefined ? null : tokens.subarray(offsets[id], offsets[id + 1])
+    for (const row of rows) row.untold = null
+    race.steps = race.decoded = race.seconds = 0
+    return report
   }
 
   #live(): Row[] {
-    return this.#rows.filter((row) => row.status === BranchCode.live)
+    return [...this.#races.values()].flatMap(({ rows }) => rows.filter(isLive))
   }
 
-  #row(id: number): Row {
-    const row = this.#rows.find((candidate) => candidate.id === id)
+  #cellsUsed(): number {
+    return [...this.#races.values()].reduce((sum, race) => sum + cellsOf(race, race.rows.filter(isLive)), 0)
+  }
+
+  #race(id: number): FakeRace {
+    const race = this.#races.get(id)
+    if (race === undefined) throw coded('RACE_UNKNOWN')
+    return race
+  }
+
+  #row(race: number, id: number): Row {
+    const row = this.#race(race).rows.find((candidate) => candidate.id === id)
     if (row === undefined) throw coded('BRANCH_UNKNOWN')
     return row
   }
@@ -240,6 +281,19 @@ export class FakePool implements NativePool {
       this.#aborting = false
     }
   }
+}
+
+function isLive({ status }: Row): boolean {
+  return status === BranchCode.live
+}
+
+function cellsOf({ prompt }: FakeRace, rows: readonly Row[]): number {
+  return rows.reduce((sum, { tokens }) => sum + prompt + tokens, 0)
+}
+
+function givenTo({ fork }: FakeRace, id: number): Int32Array | null {
+  const { tokens, offsets } = fork?.given ?? {}
+  return tokens === undefined || offsets === undefined ? null : tokens.subarray(offsets[id], offsets[id + 1])
 }
 
 function coded(code: string): Error {

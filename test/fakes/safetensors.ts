@@ -1,3 +1,5 @@
+import { floats, long } from './gguf.js'
+
 /** A tensor to put into a file. */
 export interface FakeTensor {
   readonly dtype: string
@@ -7,9 +9,7 @@ export interface FakeTensor {
 
 /** F32, little endian. */
 export function f32(shape: readonly number[], values: readonly number[]): FakeTensor {
-  const data = Buffer.alloc(values.length * 4)
-  values.forEach((value, i) => void data.writeFloatLE(value, i * 4))
-  return { dtype: 'F32', shape, data }
+  return { dtype: 'F32', shape, data: floats(values) }
 }
 
 /** A correct file of these tensors, in this order. */
@@ -27,7 +27,5 @@ export function safetensors(tensors: Readonly<Record<string, FakeTensor>>): Buff
 /** Whatever header and data, right or wrong. */
 export function rawSafetensors(header: string | Uint8Array, data: Uint8Array, length?: bigint): Buffer {
   const bytes = Buffer.from(header)
-  const size = Buffer.alloc(8)
-  size.writeBigUInt64LE(length ?? BigInt(bytes.length))
-  return Buffer.concat([size, bytes, data])
+  return Buffer.concat([long(length ?? BigInt(bytes.length)), bytes, data])
 }

@@ -2,7 +2,17 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
-import { loadBinding, type NativeBinding, type NativeModel, type NativePool } from '../../src/binding.js'
+import {
+  loadBinding,
+  type NativeAdvance,
+  type NativeBinding,
+  type NativeForkParams,
+  type NativeHead,
+  type NativeModel,
+  type NativeOccupancy,
+  type NativePool,
+  type NativePrefill
+} from '../../src/binding.js'
 import { type RandomModelOptions, writeRandomModel } from '../../src/random-model.js'
 
 /** Milliseconds to load, thousands of tokens a second. */
@@ -59,10 +69,67 @@ export const forkParams = {
   stopTokens: new Int32Array()
 } as const
 
+/** A pool with one race, which each prefill begins anew; its steps are counted from where it is. */
+export class Solo {
+  readonly pool: NativePool
+  race = 0
+  #tokens = 0
+
+  constructor(pool: NativePool) {
+    this.pool = pool
+  }
+
+  async prefill(prompt: Int32Array, deadlineSeconds = 0): Promise<NativePrefill> {
+    await this.pool.end(this.race)
+    const done = await this.pool.prefill(prompt, deadlineSeconds)
+    this.race = done.race
+    this.#tokens = 0
+    return done
+  }
+
+  fork(params: NativeForkParams): Promise<void> {
+    return this.pool.fork(this.race, params)
+  }
+
+  async advance(steps: number, deadlineSeconds = 0): Promise<NativeAdvance> {
+    const [moved] = await this.pool.advance(Int32Array.of(this.race, this.#tokens + steps), deadlineSeconds)
+    this.#tokens += (moved as NativeAdvance).steps
+    return moved as NativeAdvance
+  }
+
+  kill(ids: Int32Array): Promise<void> {
+    return this.pool.kill(this.race, ids)
+  }
+
+  score(head: NativeHead, ids: Int32Array): Promise<Float32Array> {
+    return this.pool.score(head, this.race, ids)
+  }
+
+  states(ids: Int32Array): Promise<Float32Array> {
+    return this.pool.states(this.race, ids)
+  }
+
+  confidence(ids: Int32Array): Promise<Float32Array> {
+    return this.pool.confidence(this.race, ids)
+  }
+
+  occupancy(): NativeOccupancy {
+    return this.pool.occupancy()
+  }
+
+  abort(): void {
+    this.pool.abort()
+  }
+
+  close(): Promise<void> {
+    return this.pool.close()
+  }
+}
+
 /** A pool whose branches have the prompt behind them. */
-export async function startedPool(model: NativeModel, streams = 8, cellsPerStream = 256): Promise<NativePool> {
-  const pool = await binding.createPool(model, { ...poolParams, streams, cellsPerStream })
-  await pool.prefill(Int32Array.of(1, 70, 80, 90), 0)
+export async function startedPool(model: NativeModel, streams = 8, cellsPerStream = 256): Promise<Solo> {
+  const pool = new Solo(await binding.createPool(model, { ...poolParams, streams, cellsPerStream }))
+  await pool.prefill(Int32Array.of(1, 70, 80, 90))
   await pool.fork({ ...forkParams, count: streams, maxTokens: cellsPerStream })
   return pool
 }

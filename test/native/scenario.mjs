@@ -28,8 +28,8 @@ async function decoding(streams = 64, maxTokens = 1000) {
     states: true,
     deterministic: false
   })
-  await pool.prefill(Int32Array.of(1, 70, 80, 90), 0)
-  await pool.fork({
+  const { race } = await pool.prefill(Int32Array.of(1, 70, 80, 90), 0)
+  await pool.fork(race, {
     count: streams,
     seed: 1n,
     firstCandidate: 0,
@@ -40,7 +40,7 @@ async function decoding(streams = 64, maxTokens = 1000) {
     minP: 0,
     stopTokens: new Int32Array()
   })
-  const advancing = pool.advance(1000, 0)
+  const advancing = pool.advance(Int32Array.of(race, 1000), 0).then(([moved]) => moved)
   await delay(100)
   return { model, pool, advancing }
 }
