@@ -39,13 +39,25 @@ export function addressOf(text: string, hubUrl: string): Address | null {
   if (text.startsWith('hf:')) return onHub(text)
   if (!/^https?:/i.test(text)) return null
   const url = URL.canParse(text) ? new URL(text) : null
-  if (url === null || !/\.gguf$/i.test(url.pathname)) throw invalid(text)
-  if (url.username !== '' || url.password !== '') {
+  if (url !== null && (url.username !== '' || url.password !== '')) {
     // The text itself stays out of the message.
-    throw new WinnowError('OPTION_INVALID', 'Expected no password in the address of a model')
+    throw new WinnowError('OPTION_INVALID', 'Expected no password for the address of a model but received one')
   }
+  if (url === null || !/\.gguf$/i.test(url.pathname)) throw invalid(text)
   const page = URL.canParse(hubUrl) && url.origin === new URL(hubUrl).origin ? onPage(url) : null
   return page ?? onWeb(url)
+}
+
+/**
+ * An argument of a command line as it may be shown: of an address, with or without its flag, neither user and password nor
+ * query and fragment, any of which may be a secret.
+ */
+export function withoutSecrets(argument: string): string {
+  const [, flag = '', address] = /^(-[\w-]*?=?)?(https?:.*)$/is.exec(argument) ?? []
+  if (address === undefined) return argument
+  const url = URL.canParse(address) ? new URL(address) : null
+  // What is no address may have its secret anywhere.
+  return `${flag}${url === null ? address.replace(/:.*/s, ':...') : url.origin + url.pathname}`
 }
 
 /** The names of all parts where the name is that of one part of a split model (`-00001-of-00003.gguf`), else the name. */
@@ -110,13 +122,16 @@ function onWeb(url: URL): Address {
   return { kind: 'url', url: url.href, place }
 }
 
-/** Names that no file system reads as something else. */
+/** What Windows takes for a device, whatever its ending. */
+const device = /^(?:con|prn|aux|nul|(?:com|lpt)[0-9\u00b9\u00b2\u00b3]) *(?:\.|$)/i
+
+/** Names that no file system reads as something else; Windows drops dots and spaces at the end. */
 function placed(text: string, segments: readonly string[]): string {
-  if (segments.every((name) => name !== '' && !/^\.+$|[<>:"|?*\\/]|\p{Cc}/u.test(name))) return segments.join('/')
+  const isPlain = (name: string) => name !== '' && !/[. ]$|[<>:"|?*\\/]|\p{Cc}/u.test(name) && !device.test(name)
+  if (segments.every(isPlain)) return segments.join('/')
   throw invalid(text)
 }
 
-/** Without a query, which may hold a secret. */
 function invalid(text: string): WinnowError {
-  return expected('OPTION_INVALID', forms, 'the address of a model', text.replace(/\?.*/s, ''))
+  return expected('OPTION_INVALID', forms, 'the address of a model', withoutSecrets(text).replace(/[?#].*/s, ''))
 }

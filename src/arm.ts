@@ -87,6 +87,8 @@ function scheduleOf(written: ArmText, defaults: Defaults): Required<Schedule> {
     throw misplaced('equal-tokens on best-of-n without n')
   if (written.has('like') && (policy !== 'random-kill' || written.has('alpha', 'checkpoints', 'every', 'doubling')))
     throw misplaced('like on random-kill without a schedule')
+  if (policy === 'memory-pressure' || policy === 'spec-reject-memory')
+    throw misplaced('a policy that needs no memory budget, which a bench does not give,')
   if (written.has('margin') && policy !== 'spec-reject') throw misplaced('margin on spec-reject')
   const margin = policy === 'spec-reject' ? (written.number('margin') ?? defaults.margin ?? 0) : 0
   const checkpoints = checkpointsOf(written) ?? defaults.checkpoints

@@ -178,6 +178,8 @@ export interface NativeAdvance {
   readonly status: Uint8Array
   /** Bytes to take off the end of the branch's text: a stop string, and what came with it. */
   readonly cuts: Int32Array
+  /** Whole tokens of these. */
+  readonly cutTokens: Int32Array
   readonly tokens: Int32Array
   readonly logprobs: Float32Array
   readonly entropies: Float32Array

@@ -26,7 +26,16 @@ export type BranchStatus =
 /** What branches took: branches[i] took counts[i] of the tokens, and then had this status. */
 export type Taken = Pick<
   NativeAdvance,
-  'branches' | 'counts' | 'status' | 'cuts' | 'tokens' | 'logprobs' | 'entropies' | 'certainties' | 'topConfidences'
+  | 'branches'
+  | 'counts'
+  | 'status'
+  | 'cuts'
+  | 'cutTokens'
+  | 'tokens'
+  | 'logprobs'
+  | 'entropies'
+  | 'certainties'
+  | 'topConfidences'
 >
 
 /** A score and the number of generated tokens it was read after. */
@@ -42,6 +51,8 @@ export class Branch {
   readonly scores: Score[] = []
   /** Bytes at the end of its text that are no part of it: a stop text, and what came with it. */
   cut = 0
+  /** Whole tokens of these. */
+  cutTokens = 0
   /** A finished branch is scored once; its state does not change any more. */
   scoredFinally = false
   #length = 0
@@ -156,6 +167,7 @@ export class Branches {
       offset = end
       const reason = this.#reason(advance.status[i] as number)
       branch.cut = advance.cuts[i] as number
+      branch.cutTokens = advance.cutTokens[i] as number
       if (reason !== null) branch.status = { state: 'finished', reason }
     }
   }

@@ -25,7 +25,7 @@ export interface CalibrateOptions extends Omit<OpenOptions, 'head'> {
   readonly seconds?: number | undefined
   /** Whether what moves log-probabilities may be chosen. Default false. */
   readonly allowNumerics?: boolean | undefined
-  /** Rejects with the signal's reason. */
+  /** Rejects with the signal's reason; ends a download too. */
   readonly signal?: AbortSignal | undefined
   /** After every round, of each trial that was in it. */
   readonly onTrial?: ((trial: SettingTrial) => void) | undefined
@@ -35,7 +35,7 @@ export interface CalibrateOptions extends Omit<OpenOptions, 'head'> {
 const steps = 8
 
 /**
- * Measures the model at `path`, or the embedded one, with the engine's own pool: prompt and steps of n candidates with
+ * Measures the model at `path`, which may be an address, or the embedded one, with the engine's own pool: prompt and steps of n candidates with
  * other threads, then other prompt batches, flash attention off, and quantised cells. Each setting keeps the value in
  * force unless another takes at least 3% less time in so many of at least five interleaved rounds that chance would do
  * that in fewer than 5 of 100 cases. Batches are compared by the prompt's time, all else by prompt + tokens x step.
@@ -113,7 +113,7 @@ function settingsOf({ threads, batch, kvType, flashAttention }: ResolvedOpenOpti
 function resolveCalibrate(options: CalibrateOptions) {
   const { n = 64, promptTokens, tokens, seconds, allowNumerics, signal, onTrial, ...opening } = options
   const resolved = readKnobs('calibrate', knobs, { promptTokens, tokens, seconds, allowNumerics })
-  return { ...resolved, n: resolveCandidates(n), signal, onTrial, opening: resolveOpen(opening) }
+  return { ...resolved, n: resolveCandidates(n), signal, onTrial, opening: resolveOpen({ ...opening, signal }) }
 }
 
 const yesOrNo: Knob<boolean> = {

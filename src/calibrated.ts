@@ -6,14 +6,15 @@ import { basename, dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { type Loaded, loadBinding } from './binding.js'
 import type { Calibration } from './calibration.js'
+import { localModel, modelHere } from './download.js'
 import { embedded } from './embedded.js'
 import { WinnowError } from './errors.js'
 import { sha256 } from './model.js'
-import { type OpenOptions, resolveOpen } from './options.js'
+import { type OpenOptions, type ResolvedOpenOptions, resolveOpen } from './options.js'
 import type { Settings } from './timing.js'
 
-/** Where the model runs. */
-export type Placement = Pick<OpenOptions, 'gpu' | 'gpuLayers' | 'devices'>
+/** Where the model runs, and where models given by address are. */
+export type Placement = Pick<OpenOptions, 'gpu' | 'gpuLayers' | 'devices' | 'models'>
 
 /** What a calibration file says to open a model with. */
 export interface Calibrated {
@@ -41,8 +42,8 @@ const schema = z.strictObject({
 })
 
 /**
- * Writes what was chosen, in place of an earlier calibration at most. Throws WRITE_FAILED, also where `file` is
- * something else.
+ * Writes what was chosen for the model at `path`, in place of an earlier calibration at most. Throws WRITE_FAILED, also
+ * where `file` is something else, OPTION_INVALID, and what `download` does for an address whose file is not here.
  */
 export async function writeCalibration(
   file: string,
@@ -50,9 +51,10 @@ export async function writeCalibration(
   { n, promptTokens, tokens, settings }: Calibration,
   placement: Placement = {}
 ): Promise<void> {
+  const where = resolveOpen(placement)
   await checkWritable(file)
-  const here = factsOf(loadBinding({ gpu: placement.gpu }), placement)
-  const model = path ?? embedded.model
+  const here = factsOf(loadBinding({ gpu: where.gpu }), where)
+  const model = await localModel(path ?? embedded.model, where)
   const identity = { ...(await identityOf(model)), sha256: await sha256(model) }
   const record = { schemaVersion: 1, ...here, model: identity, shape: { n, promptTokens, tokens }, settings }
   await writeFile(file, `${JSON.stringify(record, null, 2)}\n`).catch((error: Error) => {
@@ -74,17 +76,20 @@ export async function checkWritable(file: string): Promise<void> {
 
 /**
  * What a calibration file says for the model at `path`, or the embedded one. A file for another model, machine, placement
- * or llama.cpp is an outcome. A model that has the size but not the date of the one that was measured is read once, for
- * its checksum. Throws CONFIG_INVALID for a file that is no calibration.
+ * or llama.cpp is an outcome, and so is an address whose file is not here: nothing is fetched. A model that has the size but
+ * not the date of the one that was measured is read once, for its checksum. Throws OPTION_INVALID, and CONFIG_INVALID for a
+ * file that is no calibration.
  */
 export async function readCalibration(file: string, path?: string, placement: Placement = {}): Promise<Calibrated> {
+  const where = resolveOpen(placement)
+  const model = await modelHere(path ?? embedded.model, where)
   const { record, settings } = await recordIn(file)
-  const here = factsOf(loadBinding({ gpu: placement.gpu }), placement)
+  const here = factsOf(loadBinding({ gpu: where.gpu }), where)
   const misfit =
     (record.llama === here.llama ? null : `llama.cpp ${record.llama}, and this is ${here.llama}`) ??
     differing('machine', record.machine, here.machine) ??
     differing('placement', record.placement, here.placement) ??
-    (await otherModel(record.model, path ?? embedded.model))
+    (await otherModel(record.model, model))
   return { settings: misfit === null ? settings : null, misfit }
 }
 
@@ -102,8 +107,7 @@ async function recordIn(file: string): Promise<{ record: CalibrationRecord; sett
   }
 }
 
-function factsOf({ binding, libraries }: Loaded, placement: Placement) {
-  const { gpuLayers, devices } = resolveOpen(placement)
+function factsOf({ binding, libraries }: Loaded, { gpuLayers, devices }: ResolvedOpenOptions) {
   return {
     llama: binding.llamaVersion(),
     machine: {
@@ -130,7 +134,8 @@ async function identityOf(path: string) {
   return { file: basename(path), bytes: size, modifiedMs: mtimeMs }
 }
 
-async function otherModel(made: CalibrationRecord['model'], path: string): Promise<string | null> {
+async function otherModel(made: CalibrationRecord['model'], path: string | null): Promise<string | null> {
+  if (path === null) return `${made.file}, and the model of this address is not here yet`
   const here = await identityOf(path).catch(() => null)
   // Whoever opens it says what is wrong with it.
   if (here === null) return `${made.file}, and ${path} cannot be read`

@@ -32,13 +32,14 @@ export class Claim {
     for (let attempt = 1; ; attempt++) {
       const own = `${path}.${process.pid}-${randomBytes(4).toString('hex')}@${machine}.lock`
       await writeFile(own, '', { flag: 'wx' }).catch((error: Error) => {
-        throw new WinnowError('WRITE_FAILED', `Expected to write ${own} but received ${error.message}`, {
-          cause: error
-        })
+        throw cannotWrite(own, error)
       })
-      const other = await liveClaim(path, own)
+      const other = await liveClaim(path, own).catch(async (error: Error) => {
+        await remove(own).catch(() => {})
+        throw cannotWrite(path, error)
+      })
       if (other === null) return new Claim(own)
-      await unlink(own)
+      await remove(own)
       if (attempt === attempts) throw busy(path, other)
       await setTimeout(Math.random() * 50 * attempt)
     }
@@ -92,6 +93,10 @@ async function remove(file: string): Promise<void> {
   await unlink(file).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error
   })
+}
+
+function cannotWrite(path: string, error: Error): WinnowError {
+  return new WinnowError('WRITE_FAILED', `Expected to write ${path} but received ${error.message}`, { cause: error })
 }
 
 function busy(path: string, { file, pid, host }: Found): WinnowError {

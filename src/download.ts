@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
-import { abortable } from './abort.js'
+import { abortable, follow } from './abort.js'
 import { type Address, addressOf, partName, partsOf } from './address.js'
 import { sha256 } from './checksum.js'
 import { PartialDownload } from './download/partial.js'
@@ -21,7 +21,7 @@ export interface DownloadOptions {
   readonly signal?: AbortSignal | undefined
   /**
    * Bytes that are there and bytes in all, ten times a second at most, with the last when they are equal. Not called for
-   * a model that is there already. What it throws ends the download.
+   * a model that is there already. What it throws the call rejects with; the download ends unless others wait for it.
    */
   readonly onDownload?: ((bytes: number, total: number) => void) | undefined
 }
@@ -47,6 +47,18 @@ export async function localModel(pathOrAddress: string, options: DownloadOptions
   return address === null ? pathOrAddress : fetched(address, options)
 }
 
+/**
+ * The same with what is there already, asking nobody: null for an address whose file is not. Throws OPTION_INVALID for what
+ * is no address.
+ */
+export async function modelHere(
+  pathOrAddress: string,
+  { models }: Pick<DownloadOptions, 'models'>
+): Promise<string | null> {
+  const address = addressOf(pathOrAddress, hubUrl())
+  return address === null ? pathOrAddress : present(address, folderOf(models))
+}
+
 /** A download and who waits for it. It ends when nobody does. */
 interface Running {
   readonly result: Promise<string>
@@ -58,7 +70,7 @@ interface Running {
 const running = new Map<string, Running>()
 
 async function fetched(address: Address, { models, signal, onDownload }: DownloadOptions): Promise<string> {
-  const folder = resolve(models ?? defaultFolder())
+  const folder = folderOf(models)
   const key = join(folder, address.place)
   // One that is being ended lets go of its files first.
   for (let ending = running.get(key); ending?.controller.signal.aborted; ending = running.get(key)) {
@@ -66,17 +78,26 @@ async function fetched(address: Address, { models, signal, onDownload }: Downloa
   }
   signal?.throwIfAborted()
   const run = running.get(key) ?? start(key, address, folder)
-  // A function of its own for each who waits: two may have given the same one.
-  const watcher = (bytes: number, total: number) => onDownload?.(bytes, total)
+  const broken = new AbortController()
+  const leaving = follow([signal, broken.signal])
+  // A function of its own for each who waits: two may have given the same one. What it throws is the caller's alone.
+  const watcher = (bytes: number, total: number) => {
+    try {
+      onDownload?.(bytes, total)
+    } catch (error) {
+      broken.abort(error)
+    }
+  }
   run.watchers.add(watcher)
   run.waiting++
   try {
-    return await (signal === undefined ? run.result : abortable(run.result, signal))
+    return await abortable(run.result, leaving.signal)
   } finally {
+    leaving.release()
     run.watchers.delete(watcher)
     run.waiting--
     if (run.waiting === 0) {
-      run.controller.abort(signal?.reason)
+      run.controller.abort(leaving.signal.reason)
       await run.result.catch(() => {})
     }
   }
@@ -206,7 +227,8 @@ async function sizeOf(path: string): Promise<number | null> {
   return found?.isFile() ? found.size : null
 }
 
-function defaultFolder(): string {
+function folderOf(models: string | undefined): string {
   const { WINNOW_MODELS, XDG_CACHE_HOME } = process.env
-  return WINNOW_MODELS || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'winnow', 'models')
+  const own = WINNOW_MODELS || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'winnow', 'models')
+  return resolve(models ?? own)
 }

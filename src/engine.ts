@@ -11,10 +11,11 @@ import {
   type NativeModel,
   type TokenLists
 } from './binding.js'
+import { bytesText } from './bytes.js'
 import { embedded } from './embedded.js'
 import { expected, WinnowError } from './errors.js'
 import { type ForecastFacts, forecast } from './forecast.js'
-import { toBlock } from './ladder.js'
+import { type Rung, toBlock } from './ladder.js'
 import type { Lease } from './lease.js'
 import { engineConditions, type MapOptions, type MapPrompt, type Mapped, map } from './map.js'
 import { openHead, openModel } from './model.js'
@@ -119,7 +120,7 @@ export class Engine {
    * ENGINE_CLOSED.
    */
   async bestOf(n: number, prompt: PromptInput, options: BestOfOptions = {}): Promise<Result> {
-    return this.#queue(resolveCandidates(n), prompt, resolveBestOf(options), null)
+    return this.#queue(resolveCandidates(n), prompt, options, null)
   }
 
   /**
@@ -165,23 +166,23 @@ export class Engine {
     answers: readonly (string | Int32Array)[],
     options: BestOfOptions = {}
   ): Promise<Result> {
-    const resolved = resolveBestOf(options)
     if (!Array.isArray(answers) || !answers.every((item) => typeof item === 'string' || item instanceof Int32Array)) {
       throw expected('ANSWERS_INVALID', 'an array of texts or Int32Arrays of tokens', 'the answers', answers)
     }
-    return this.#queue(resolveCandidates(answers.length), prompt, resolved, answers)
+    return this.#queue(resolveCandidates(answers.length), prompt, options, answers)
   }
 
   async #queue(
     n: number,
     prompt: PromptInput,
-    resolved: ResolvedBestOfOptions,
+    options: BestOfOptions,
     answers: readonly (string | Int32Array)[] | null
   ): Promise<Result> {
-    const deadline = performance.now() + (resolved.deadlineMs ?? Number.POSITIVE_INFINITY)
+    const resolved = resolveBestOf(options)
+    const calledAt = performance.now()
     const { signal, release } = follow([this.#closing.signal, resolved.signal])
     try {
-      return await this.#race(n, prompt, resolved, answers, signal, deadline)
+      return await this.#race(n, prompt, { ...options, signal }, resolved, answers, calledAt)
     } finally {
       release()
     }
@@ -198,11 +199,11 @@ export class Engine {
     return map(this, prompts, options, () => engineConditions(this, this.#options.kvType))
   }
 
-  /** The text of tokens, control tokens left out. */
-  async text(tokens: Int32Array): Promise<string> {
+  /** The text of tokens, control tokens left out, less the last `cut` bytes of it. */
+  async text(tokens: Int32Array, cut = 0): Promise<string> {
     this.#closing.signal.throwIfAborted()
     try {
-      const [text] = await this.#model.detokenize(tokens, Int32Array.of(0, tokens.length), false)
+      const [text] = await this.#model.detokenize(tokens, Int32Array.of(0, tokens.length), false, Int32Array.of(cut))
       return text ?? ''
     } catch (error) {
       throw WinnowError.from(error)
@@ -230,16 +231,19 @@ export class Engine {
   async #race(
     n: number,
     input: PromptInput,
+    asked: BestOfOptions & { readonly signal: AbortSignal },
     options: ResolvedBestOfOptions,
     answers: readonly (string | Int32Array)[] | null,
-    signal: AbortSignal,
-    deadline: number
+    calledAt: number
   ): Promise<Result> {
-    const { prompt, given, maxTokens, leasing } = await this.#arrive(n, input, options, answers, signal)
+    const { signal } = asked
+    const { prompt, given, maxTokens, rungs, leasing } = await this.#arrive(n, input, asked, options, answers)
     const lease = await leasing
+    const from = options.deadlineFrom === 'start' ? performance.now() : calledAt
+    const deadline = from + (options.deadlineMs ?? Number.POSITIVE_INFINITY)
     try {
       // Before the race: whatever a policy says of itself cannot cost what was written.
-      const foreseen = expectedOf(lease, {
+      const foreseen = expectedOf(lease, rungs, {
         n,
         maxTokens,
         promptTokens: prompt.tokens.length,
@@ -257,6 +261,7 @@ export class Engine {
         options,
         given,
         scorer: this.#scorerOf(options),
+        rungs,
         signal,
         deadline
       })
@@ -269,26 +274,40 @@ export class Engine {
     }
   }
 
+  /** What will be run where memory decides. Throws OUT_OF_MEMORY where it cannot be. */
+  async #admitted(n: number, prompt: PromptInput, options: BestOfOptions): Promise<Plan> {
+    const plan = await this.plan(n, prompt, options)
+    if (plan.admitted) return plan
+    const message = `Expected memory for ${n} candidates but received ${bytesText(plan.budgetBytes)}: ${plan.why}`
+    throw new WinnowError('OUT_OF_MEMORY', message)
+  }
+
   /** Reads the prompt and asks for streams, one call after the other; what is awaited then is only the streams. */
   async #arrive(
     n: number,
     input: PromptInput,
+    asked: BestOfOptions & { readonly signal: AbortSignal },
     options: ResolvedBestOfOptions,
-    answers: readonly (string | Int32Array)[] | null,
-    signal: AbortSignal
+    answers: readonly (string | Int32Array)[] | null
   ) {
+    const { signal } = asked
     const arrived = await this.#arrivals.take(signal)
     try {
+      const budgeted = options.budget !== undefined || options.policy.onFull === true
+      const rungs = budgeted ? (await this.#admitted(n, input, asked)).rungs : []
+      const [rung] = rungs
       const prompt = await abortable(readPrompt(this.#model, input, options.raw), signal)
       const given = answers === null ? null : await abortable(readAnswers(this.#model, answers), signal)
       const maxTokens = fitTokens(this.#model.facts, prompt, options.maxTokens)
+      const { contextTrain } = this.#model.facts
       const needs = {
         streams: n,
-        cellsPerStream: prompt.tokens.length + maxTokens,
+        cellsPerStream: Math.min(rung?.cells ?? prompt.tokens.length + maxTokens, contextTrain),
+        exact: rung !== undefined,
         states: [...this.#scorerOf(options).needs, ...(options.pipeline?.needs ?? [])].includes('states'),
         deterministic: options.deterministic
       }
-      return { prompt, given, maxTokens, leasing: this.#scheduler.lease(needs, signal) }
+      return { prompt, given, maxTokens, rungs, leasing: this.#scheduler.lease(needs, signal) }
     } finally {
       arrived()
     }
@@ -310,10 +329,11 @@ function computeOf({ threads, batch, kvType, flashAttention, gpu }: ResolvedOpen
   return { threads: computing, batch, kvType, flashAttention, gpu, layout: 'streams' }
 }
 
-function expectedOf(lease: Lease, facts: ForecastFacts): Expected {
+function expectedOf(lease: Lease, rungs: readonly Rung[], facts: ForecastFacts): Expected {
   const { kvBytes, cells } = lease.occupancy
-  const own = facts.n * toBlock(facts.promptTokens + facts.maxTokens)
-  return { ...forecast(facts), cellBytes: Math.round((own * kvBytes) / cells) }
+  const [{ width, cells: long } = { width: facts.n, cells: toBlock(facts.promptTokens + facts.maxTokens) }] = rungs
+  const own = width * long
+  return { ...forecast(facts, rungs), cellBytes: Math.round((own * kvBytes) / cells) }
 }
 
 function lengthsOf({ offsets }: TokenLists): number[] {

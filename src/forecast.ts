@@ -54,8 +54,8 @@ export function stretches(facts: ForecastFacts, rungs: readonly Rung[] = []): St
 }
 
 /** Where the policy's `keeps` throws it is taken to have none: a forecast is not to cost anybody a race. */
-export function forecast(facts: ForecastFacts): Forecast {
-  const parts = cautious(facts)
+export function forecast(facts: ForecastFacts, rungs: readonly Rung[] = []): Forecast {
+  const parts = cautious(facts, rungs)
   return {
     generatedTokens: parts.reduce((sum, { width, from, to }) => sum + width * (to - from), 0),
     // Not spread into Math.max: a race that looks at every token has more stretches than a call takes arguments.
@@ -63,10 +63,10 @@ export function forecast(facts: ForecastFacts): Forecast {
   }
 }
 
-function cautious(facts: ForecastFacts): Stretch[] {
+function cautious(facts: ForecastFacts, rungs: readonly Rung[]): Stretch[] {
   try {
-    return stretches(facts)
+    return stretches(facts, rungs)
   } catch {
-    return stretches({ ...facts, policy: {} })
+    return stretches({ ...facts, policy: {} }, rungs)
   }
 }

@@ -3,9 +3,10 @@
  * binding; the pinned release is why its files can be named here).
  *
  * That converter passes over keywords it does not know, which would make answers that break the schema. Here they are
- * refused, so whatever a grammar lets through fits its schema; but an integer may have an exponent, and of `oneOf` more
- * than one may fit. It is narrower than the schema: every property is written, in the order given, and none that is not
- * named unless `additionalProperties` says so.
+ * refused, so whatever a grammar lets through fits its schema; but an integer may have an exponent, of `oneOf` more than one
+ * may fit, and lengths count what is written: an escape is one, and two of them may stand for one character. It is narrower
+ * than the schema: every property is written, in the order given, and none that is not named; only an object that names none
+ * has others, unless `additionalProperties` is false.
  */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -41,7 +42,9 @@ async function load(): Promise<Converter> {
  * GBNF whose texts are JSON on one line that fits `schema`. Supported: `type` (for several: of string, number, integer,
  * boolean, null), `const`, `enum`, `oneOf`, `anyOf`, `$ref` to `#/$defs/..`; `properties`, `additionalProperties`,
  * `minProperties`, `maxProperties`, `required`; `items`, `prefixItems`, `minItems`, `maxItems`; `minLength`, `maxLength`,
- * `format` (`date-time`, `time`, `date`). Throws OPTION_INVALID for anything else.
+ * `format` (`date-time`, `time`, `date`). Throws OPTION_INVALID for anything else, and for what a grammar cannot keep: a
+ * grammar cannot see that a key is written twice, so other properties beside named ones, or more than one of them at least,
+ * are refused.
  */
 export async function grammarOf(schema: JsonSchema): Promise<string> {
   const accepted = accept(schema, [], {})
@@ -107,11 +110,11 @@ function only(given: JsonSchema, place: Place, scope: Definitions, inner: Inner)
   }
   if ('const' in given) {
     known('const', 'type')
-    return { const: literal(given.const, [...place, 'const']) }
+    return { const: literal(given.const, given, [...place, 'const']) }
   }
   if ('enum' in given) {
     known('enum', 'type')
-    return { enum: filled(given.enum, [...place, 'enum']).map((each) => literal(each, [...place, 'enum'])) }
+    return { enum: filled(given.enum, [...place, 'enum']).map((each) => literal(each, given, [...place, 'enum'])) }
   }
   const limits = bounded(given, place)
   if (given.type === 'object') {
@@ -155,8 +158,15 @@ function members(given: JsonSchema, place: Place, inner: Inner): Record<string, 
   for (const name of Array.isArray(given.required) ? given.required : []) {
     if (!Object.hasOwn(properties, name)) refuse('names among its properties', [...place, 'required'], name)
   }
+  for (const name of Object.keys(properties)) writable(name, [...place, 'properties'])
   const count = Object.keys(properties).length
   const { additionalProperties = count === 0 } = given
+  if (additionalProperties !== false && count > 0) {
+    refuse('false, beside named properties,', [...place, 'additionalProperties'], additionalProperties)
+  }
+  if (additionalProperties !== false && ((given.minProperties as number | undefined) ?? 0) > 1) {
+    refuse('at most 1 where any name will do', [...place, 'minProperties'], given.minProperties)
+  }
   if ((given.maxProperties as number | undefined) !== undefined && (given.maxProperties as number) < count) {
     refuse(`at least ${count}, its properties,`, [...place, 'maxProperties'], given.maxProperties)
   }
@@ -188,9 +198,21 @@ function bounded(given: JsonSchema, place: Place): Readonly<Record<string, numbe
   return limits
 }
 
-function literal(value: unknown, place: Place): unknown {
-  if (value === null || ['string', 'boolean'].includes(typeof value) || Number.isFinite(value)) return value
-  return refuse('a text, a number, true, false or null', place, value)
+/** One value of `const` or `enum`, which must be of the type given beside it. */
+function literal(value: unknown, { type }: JsonSchema, place: Place): unknown {
+  const isLiteral = value === null || ['string', 'boolean'].includes(typeof value) || Number.isFinite(value)
+  if (!isLiteral) return refuse('a text, a number, true, false or null', place, value)
+  const types = Array.isArray(type) ? type : [type]
+  const own = value === null ? 'null' : typeof value
+  const isOfType = types.includes(own) || (Number.isInteger(value) && types.includes('integer'))
+  if (type !== undefined && !isOfType) refuse(`a value of type ${types.join(' or ')}`, place, value)
+  return typeof value === 'string' ? writable(value, place) : value
+}
+
+/** The converter escapes tabs and ends of lines; JSON has nothing else of the kind as it is, and UTF-8 no half of a pair. */
+function writable(text: string, place: Place): string {
+  if (!/[^\P{Cc}\t\n\r\x7f-\x9f]|\p{Cs}/u.test(text)) return text
+  return refuse('text without control characters and lone surrogates', place, text)
 }
 
 function filled(value: unknown, place: Place): readonly unknown[] {

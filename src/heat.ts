@@ -37,10 +37,12 @@ export class Heat {
   readonly #leases = new Set<Lease>()
   readonly #jobs: Job[] = []
   readonly #turns = new Map<Lease, Turn>()
-  /** Those whose abort is to end the operation at hand. */
+  /** Their prefill or turn is to end; told so with what they have taken by then. */
   readonly #aborting = new Set<Lease>()
   /** Not waited for until they want a turn again. */
   readonly #away = new Set<Lease>()
+  /** A lone branch of a deterministic pool had no cell beside it: there is one as soon as somebody comes or goes. */
+  #stuck = false
   #timer: NodeJS.Timeout | undefined
   /** Whom the operation at hand is for; empty where it cannot be aborted. */
   #served: readonly Lease[] = []
@@ -89,20 +91,16 @@ export class Heat {
   }
 
   abort(lease: Lease): void {
-    if (this.#served.includes(lease)) {
-      this.#aborting.add(lease)
-      this.pool.abort()
-      return
-    }
-    const turn = this.#turns.get(lease)
-    if (turn === undefined) return
-    this.#turns.delete(lease)
-    turn.resolve(nothing('aborted'))
-    this.#next()
+    const serving = this.#served.includes(lease)
+    if (!serving && !this.#turns.has(lease)) return
+    this.#aborting.add(lease)
+    if (serving) this.pool.abort()
+    else this.#next()
   }
 
   async end(lease: Lease): Promise<void> {
     this.#turns.delete(lease)
+    this.#aborting.delete(lease)
     const { race } = lease
     // A pool that failed has nothing left to free.
     if (race !== 0 && !this.broken) await this.job(lease, (pool) => pool.end(race), false).catch(() => {})
@@ -120,21 +118,35 @@ export class Heat {
 
   #next(): void {
     if (this.#busy) return
-    clearTimeout(this.#timer)
     const job = this.#jobs.shift()
     if (job !== undefined) {
       void this.#run(job.abortable ? [job.lease] : [], () => job.run())
-    } else if (this.#turns.size > 0) {
-      const late = [...this.#leases].filter((each) => each.racing && !this.#turns.has(each) && !this.#away.has(each))
-      if (late.length === 0) {
-        void this.#run([...this.#turns.keys()], () => this.#advance())
-        return
-      }
-      this.#timer = setTimeout(() => {
-        for (const lease of late) if (!this.#turns.has(lease)) this.#away.add(lease)
+      return
+    }
+    const waiting = [...this.#turns.keys()]
+    const ending = waiting.filter((lease) => this.#aborting.has(lease))
+    const late = [...this.#leases].some((each) => each.racing && !this.#turns.has(each) && !this.#away.has(each))
+    if (ending.length > 0) {
+      void this.#run(ending, () => this.#advance(ending))
+    } else if (waiting.length > 0 && !late && !this.#stuck) {
+      this.#rest()
+      void this.#run(waiting, () => this.#advance(waiting))
+    } else if (waiting.length > 0) {
+      // Once for all who are late, whatever comes meanwhile.
+      this.#timer ??= setTimeout(() => {
+        this.#rest()
+        for (const each of this.#leases) if (each.racing && !this.#turns.has(each)) this.#away.add(each)
         this.#next()
       }, patience)
+    } else {
+      this.#rest()
     }
+  }
+
+  #rest(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#stuck = false
   }
 
   /** `operation` never rejects. */
@@ -144,17 +156,20 @@ export class Heat {
     await operation()
     this.#busy = false
     this.#served = []
-    this.#aborting.clear()
+    for (const lease of served) if (!this.#turns.has(lease)) this.#aborting.delete(lease)
     this.#next()
   }
 
-  async #advance(): Promise<void> {
-    const turns = [...this.#turns]
-    if (turns.length > 1) for (const [lease] of turns) lease.alone = false
+  async #advance(leases: readonly Lease[]): Promise<void> {
+    const turns = leases.map((lease) => [lease, this.#turns.get(lease) as Turn] as const)
+    if (turns.length > 1) for (const lease of leases) lease.alone = false
     const flat = Int32Array.from(turns.flatMap(([lease, { until }]) => [lease.race, until]))
     this.#advancing = true
     try {
-      const moved = await this.pool.advance(flat, this.#secondsLeft())
+      const moving = this.pool.advance(flat, this.#secondsLeft())
+      // No step more: it is told what it took in earlier calls.
+      if (leases.some((lease) => this.#aborting.has(lease))) this.pool.abort()
+      const moved = await moving
       for (const [i, [lease, turn]] of turns.entries()) {
         const advance = moved[i] ?? null
         if (advance === null) continue
@@ -162,19 +177,34 @@ export class Heat {
         turn.resolve({ ...advance, reason: this.#reasonFor(lease, turn, advance) })
       }
     } catch (error) {
-      // A lone branch in a deterministic pool without a cell to spare: there is one as soon as somebody comes back.
-      if (WinnowError.from(error).code === 'STREAMS_FULL' && this.#away.size > 0) return this.#away.clear()
-      for (const [lease, turn] of turns) {
-        this.#turns.delete(lease)
-        turn.reject(this.#noticed(error))
-      }
+      await this.#failed(turns, error)
     } finally {
       this.#advancing = false
     }
   }
 
+  /** One race's failure is no other's: where the pool goes on, each is advanced by itself to see whose it was. */
+  async #failed(turns: readonly (readonly [Lease, Turn])[], error: unknown): Promise<void> {
+    const { code } = WinnowError.from(error)
+    if (fatal.includes(code)) this.broken = true
+    if (code === 'STREAMS_FULL' && this.#leases.size > turns.length) {
+      this.#stuck = true
+      for (const [lease, { deadline }] of turns) if (performance.now() >= deadline) this.#aborting.add(lease)
+      return
+    }
+    if (!this.broken && turns.length > 1) {
+      for (const [lease] of turns) await this.#advance([lease])
+      return
+    }
+    for (const [lease, turn] of turns) {
+      this.#turns.delete(lease)
+      turn.reject(error)
+    }
+  }
+
   /** What ended the call may have been another race's abort or deadline. */
   #reasonFor(lease: Lease, turn: Turn, { reason }: NativeAdvance): Turned['reason'] {
+    if (reason === 'aborted' && performance.now() >= turn.deadline) return 'deadline'
     if (reason === 'aborted' && !this.#aborting.has(lease)) return 'running'
     if (reason === 'deadline' && performance.now() < turn.deadline) return 'running'
     return reason
@@ -190,13 +220,4 @@ export class Heat {
     if (fatal.includes(WinnowError.from(error).code)) this.broken = true
     return error
   }
-}
-
-function nothing(reason: Turned['reason']): Turned {
-  const ints = () => new Int32Array()
-  const none = { branches: ints(), counts: ints(), status: new Uint8Array(), cuts: ints(), tokens: ints() }
-  const floats = () => new Float32Array()
-  const values = { logprobs: floats(), entropies: floats(), certainties: floats(), topConfidences: floats() }
-  const cost = { steps: 0, decoded: 0, decodeSeconds: 0, sampleSeconds: 0, cellsPeak: 0 }
-  return { reason, ...none, ...values, ...cost }
 }

@@ -28,6 +28,8 @@ const sealBytes = 20
 interface Place {
   readonly start: number
   readonly length: number
+  /** From 1, the header's. */
+  readonly line: number
 }
 
 export class Journal {
@@ -87,20 +89,31 @@ export class Journal {
     return this.#places.has(key)
   }
 
-  /** The result of a key whose `append` has resolved, here or in an earlier process; null without one. */
+  /**
+   * The result of a key whose `append` has resolved, here or in an earlier process; null without one. Throws
+   * RESULTS_CORRUPT.
+   */
   async read(key: string): Promise<Entry | null> {
     const place = this.#places.get(key)
     if (place === undefined) return null
     const { buffer } = await this.#file.read({ buffer: Buffer.alloc(place.length), position: place.start })
-    const { key: _, crc32: __, ...entry } = JSON.parse(buffer.toString())
-    return entry
+    const line = parsed(buffer)
+    if (line === null) throw corrupt(this.path, place.line, buffer)
+    const { key: _, crc32: __, ...entry } = line
+    return entry as Entry
+  }
+
+  /** To refuse a result of which `received` is wrong although its line is whole. */
+  corruption(key: string, received: string): WinnowError {
+    const where = `line ${this.#places.get(key)?.line} of ${this.path}`
+    return new WinnowError('RESULTS_CORRUPT', `Expected a result for ${where} but received ${received}`)
   }
 
   /** Resolves once the result is on the disk. Throws OPTION_INVALID for a key that is there, WRITE_FAILED. */
   async append(key: string, entry: Entry): Promise<void> {
     if (this.#places.has(key)) throw expected('OPTION_INVALID', 'a key without a result', this.path, key)
     const line = this.#seal({ key, ...entry })
-    this.#places.set(key, { start: this.#end - line.length, length: line.length - 1 })
+    this.#places.set(key, { start: this.#end - line.length, length: line.length - 1, line: this.size + 2 })
     return this.#write(line)
   }
 
@@ -164,7 +177,7 @@ export class Journal {
     if (this.#places.has(key)) {
       throw expected('RESULTS_CORRUPT', 'a key that no line before has', `line ${number} of ${this.path}`, key)
     }
-    this.#places.set(key, { start, length: bytes.length })
+    this.#places.set(key, { start, length: bytes.length, line: number })
     this.#end = start + bytes.length + 1
   }
 

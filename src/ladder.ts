@@ -29,14 +29,14 @@ export interface LadderFacts {
  * does not make a longer stream (lengths come in blocks) it is done again at once. Widths fall, cells rise. The last
  * rung holds `until`, unless the rule keeps everybody, or nobody would be left before memory suffices.
  *
- * The engine runs no ladder yet: it writes all candidates to their ends in one pool (`engineAbilities` in plan.ts).
+ * The engine runs a ladder for policies that decide when the streams are full (`Policy.onFull`).
  */
 export async function ladder({ width, keeps, cellsAt, until }: LadderFacts): Promise<Rung[]> {
   let last: Rung = { width, cells: await cellsAt(width, null) }
   const rungs = [last]
   let live = width
   while (last.cells < until) {
-    const next = keeps(live)
+    const next = Math.floor(keeps(live))
     if (!(next >= 1 && next < live)) return rungs
     live = next
     const cells = await cellsAt(live, last)

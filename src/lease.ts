@@ -9,6 +9,7 @@ import {
 } from './binding.js'
 import { WinnowError } from './errors.js'
 import type { Heat } from './heat.js'
+import type { Rung } from './ladder.js'
 
 /** What of the pool a scorer may use: the rows are those of the race's branches after their last decoded tokens. */
 export interface RacePool {
@@ -27,6 +28,7 @@ export class Lease implements RacePool {
   #live = 0
   #forked = false
   #ended = false
+  #aborted = false
   /** Streams it may use. */
   readonly streams: number
   /** The most KV cells of this race at once, so far. */
@@ -63,7 +65,13 @@ export class Lease implements RacePool {
 
   /** Seconds; 0 means no deadline. */
   async prefill(prompt: Int32Array, seconds: number): Promise<NativePrefill> {
-    const done = await this.#job((pool) => pool.prefill(prompt, seconds), true)
+    const deadline = performance.now() + 1000 * seconds
+    const work = async (pool: NativePool): Promise<NativePrefill> => {
+      // It may have waited for others' prompts.
+      if (this.#aborted) return { reason: 'aborted', race: 0, tokens: prompt.length, decoded: 0, seconds: 0 }
+      return pool.prefill(prompt, seconds === 0 ? 0 : Math.max(1e-3, (deadline - performance.now()) / 1000))
+    }
+    const done = await this.#job(work, true)
     this.#race = done.race
     if (done.reason === 'reached') this.peakCells = done.tokens
     return done
@@ -95,6 +103,11 @@ export class Lease implements RacePool {
     this.#heat.freed()
   }
 
+  /** Streams of another number and length, with the same branches in them; only where the pool is this race's alone. */
+  async reshape({ width, cells }: Rung): Promise<void> {
+    await this.#job((pool) => pool.reshape(width, cells))
+  }
+
   score(head: NativeHead, ids: Int32Array): Promise<Float32Array> {
     return this.#job((pool) => pool.score(head, this.#race, ids))
   }
@@ -109,6 +122,7 @@ export class Lease implements RacePool {
 
   /** Ends its prefill or its turn soon, which then resolves with reason `aborted`. Neither: no effect. */
   abort(): void {
+    this.#aborted = true
     this.#heat.abort(this)
   }
 

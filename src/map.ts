@@ -6,7 +6,7 @@ import { setMaxListeners } from 'node:events'
 import { follow } from './abort.js'
 import type { Engine } from './engine.js'
 import { expected, WinnowError } from './errors.js'
-import { type Conditions, contentKey, type Entry, Journal } from './journal.js'
+import { type Conditions, contentKey, Journal } from './journal.js'
 import { sha256 } from './model.js'
 import {
   type BestOfOptions,
@@ -18,7 +18,7 @@ import {
 } from './options.js'
 import type { PromptInput } from './prompt.js'
 import { Pump } from './pump.js'
-import { type ResultRecord, recordOf, resultOf } from './record.js'
+import { type ResultRecord, recordOf, resultOf, wrongIn } from './record.js'
 import type { Result } from './result.js'
 import { isObject } from './sources/strict-json.js'
 import { version } from './version.js'
@@ -36,6 +36,8 @@ export interface MapOptions extends BestOfOptions {
   readonly concurrency?: number | undefined
   /** `given`: in the order of the prompts. Default `finished`: as they come. */
   readonly order?: 'finished' | 'given' | undefined
+  /** Default `start`: waiting for streams, which other prompts of the map hold, does not count. */
+  readonly deadlineFrom?: BestOfOptions['deadlineFrom']
   /** `winner`: results have no other branch, which makes a journal many times smaller. Default `all`. */
   readonly keep?: 'all' | 'winner' | undefined
   /**
@@ -84,7 +86,6 @@ const ofOnePrompt: ReadonlySet<string> = new Set([
   'CONTEXT_TOO_LONG',
   'TEMPLATE_FAILED',
   'TEMPLATE_MISSING',
-  'TOKEN_INVALID',
   'DECODE_FAILED',
   'LOGITS_INVALID',
   'SCORER_FAILED',
@@ -99,7 +100,8 @@ const ofOnePrompt: ReadonlySet<string> = new Set([
  *
  * `about` says what of the engine the results depend on; it is asked only for a journal. Throws OPTION_INVALID and
  * OPTION_UNKNOWN; the loop rejects with what the prompts' iterable throws, what condemns more than one prompt
- * (ENGINE_CLOSED, OUT_OF_MEMORY), and what `Journal.open` throws.
+ * (ENGINE_CLOSED, OUT_OF_MEMORY, TOKEN_INVALID), what `Journal.open` throws, and RESULTS_CORRUPT where a line of the journal
+ * is whole but holds no result.
  */
 export function map(
   engine: Pick<Engine, 'bestOf'>,
@@ -139,7 +141,8 @@ interface Settings {
 }
 
 function resolveMap(options: MapOptions): Settings {
-  const { n = 64, concurrency, order = 'finished', keep = 'all', journal, identity = {}, ...race } = options
+  const { n = 64, concurrency, order = 'finished', keep = 'all', journal, identity = {}, ...given } = options
+  const race = { ...given, deadlineFrom: given.deadlineFrom ?? 'start' }
   const resolved = resolveBestOf(race)
   const candidates = resolveCandidates(n)
   const most = concurrency ?? Math.ceil(maxCandidates / candidates) + 1
@@ -186,10 +189,11 @@ async function* run(
   const { signal: stop, release } = follow([race.stop])
   setMaxListeners(0, stop)
   const keyOf = keysOf(journal)
-  const work = (item: MapPrompt, index: number, signal: AbortSignal) => {
+  const work = async (item: MapPrompt, index: number, signal: AbortSignal): Promise<Mapped> => {
     const given = givenOf(item, index)
     // Before anything is waited for: equal prompts are told apart by their order.
     const key = keyOf(given)
+    if (WinnowError.is(key)) return { ...given, state: 'failed', error: key, result: null }
     return oneOf({ engine, settings, journal, key, given, options: { ...race, signal, stop } })
   }
   try {
@@ -212,8 +216,8 @@ interface Task {
 async function oneOf({ engine, settings, journal, key, given, options }: Task): Promise<Mapped> {
   const { n, keep } = settings
   const { id, prompt } = given
-  const before = key === null ? null : await journal?.read(key)
-  if (before) return { ...given, state: 'done', result: readBack(before), resumed: true }
+  const before = key === null || journal === null ? null : await readBack(journal, key)
+  if (before !== null) return { ...given, state: 'done', result: before, resumed: true }
   let result: Result
   try {
     checkId(id)
@@ -237,12 +241,21 @@ function checkId(id: unknown): void {
   if (id !== null && typeof id !== 'string') throw expected('PROMPT_INVALID', 'text', 'the id of the prompt', id)
 }
 
-/** Keys by content; of prompts alike in it each has its own. Null without a journal. */
-function keysOf(journal: Journal | null): (given: Given) => string | null {
+/**
+ * Keys by content; of prompts alike in it each has its own. Null without a journal; PROMPT_INVALID for what a journal
+ * cannot say.
+ */
+function keysOf(journal: Journal | null): (given: Given) => string | WinnowError | null {
   const times = new Map<string, number>()
   return ({ id, prompt }) => {
     if (journal === null) return null
-    const key = contentKey([journal.identity, id, prompt])
+    let key: string
+    try {
+      key = contentKey([journal.identity, id, prompt])
+    } catch {
+      // A bigint, or an object within itself.
+      return expected('PROMPT_INVALID', 'text or chat messages that JSON can say', 'the prompt', prompt)
+    }
     const time = times.get(key) ?? 0
     times.set(key, time + 1)
     return time === 0 ? key : contentKey([key, time])
@@ -266,8 +279,13 @@ function lateness({ reason, usage }: Result): WinnowError | null {
   return new WinnowError('DEADLINE_PASSED', 'Expected a first token before the deadline but received none')
 }
 
-function readBack(entry: Entry): Result {
+/** Null where the journal has none. */
+async function readBack(journal: Journal, key: string): Promise<Result | null> {
+  const entry = await journal.read(key)
+  if (entry === null) return null
   const { id: _, prompt: __, n: ___, ...record } = entry
+  const wrong = wrongIn(record)
+  if (wrong !== null) throw journal.corruption(key, `one that is wrong in ${wrong}`)
   return resultOf(record as unknown as ResultRecord)
 }
 

@@ -67,11 +67,9 @@ export class Memory {
     return null
   }
 
-  /** Of `live` branches whose streams are full. */
-  async copies(rung: Rung, live: number): Promise<number> {
-    const taken = await this.#sized(rung, rung.width)
-    if (taken === null) return Number.POSITIVE_INFINITY
-    return Math.ceil((taken.reduce((sum, { cells }) => sum + cells, 0) / rung.width) * live)
+  /** Of `live` branches whose streams are full: their cells in the model that writes; a reward model's stay where they are. */
+  copies(rung: Rung, live: number): number {
+    return Math.ceil(this.#facts.ownBytesPerCell * rung.cells * live)
   }
 
   #fits(taken: readonly Taken[], copies: number): boolean {

@@ -3,6 +3,7 @@ import { expected, WinnowError } from './errors.js'
 import { nearest } from './options.js'
 import { bestOfN } from './policies/best-of-n.js'
 import { keepEnough } from './policies/keep-enough.js'
+import { memoryPressure } from './policies/memory-pressure.js'
 import { randomKill } from './policies/random-kill.js'
 import { specReject } from './policies/spec-reject.js'
 import type { Policy } from './policy.js'
@@ -28,6 +29,8 @@ const policies = {
   'spec-reject': specReject,
   'keep-enough': keepEnough,
   'spec-reject-paper': (schedule: Schedule) => specReject({ ...schedule, paper: true }),
+  'spec-reject-memory': ({ alpha }: Schedule) => specReject({ alpha, memory: true }),
+  'memory-pressure': memoryPressure,
   'random-kill': randomKill
 } as const satisfies Record<string, (options: Schedule) => Policy>
 

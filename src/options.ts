@@ -95,6 +95,8 @@ export interface BestOfOptions {
    * second more; then the scores of earlier checkpoints decide. Default: none.
    */
   readonly deadlineMs?: number | undefined
+  /** Whether waiting for other races counts: `start` is when this one has its streams. Default `call`. */
+  readonly deadlineFrom?: 'call' | 'start' | undefined
   /** Generated tokens a branch; cut down to what the model's trained context holds. Default 512. */
   readonly maxTokens?: number | undefined
   /** Token ids that end a branch, besides the model's own end tokens. */
@@ -103,6 +105,12 @@ export interface BestOfOptions {
   readonly raw?: boolean | undefined
   /** The same seed gives the same tokens whoever else is alive, for a few percent of speed. Default false. */
   readonly deterministic?: boolean | undefined
+  /**
+   * Bytes that contexts may take beside the weights, on all devices: a race that needs more is refused (OUT_OF_MEMORY), one
+   * whose policy decides when the streams are full begins with what fits. Such a race has the engine's pool alone. Default:
+   * what is free; never more than that.
+   */
+  readonly budget?: number | undefined
   /**
    * After every checkpoint. What it throws rejects the race. A promise it returns is not waited for; what that rejects
    * with rejects the race at its next step, and is ignored once the race has no more steps to take.
@@ -123,11 +131,20 @@ export interface ResolvedOpenOptions
   readonly onLoad: ((share: number) => void) | undefined
 }
 
-type Optional = 'signal' | 'stop' | 'deadlineMs' | 'scorer' | 'pipeline' | 'onCheckpoint' | 'onProgress' | 'checkpoints'
+type Optional =
+  | 'budget'
+  | 'signal'
+  | 'stop'
+  | 'deadlineMs'
+  | 'scorer'
+  | 'pipeline'
+  | 'onCheckpoint'
+  | 'onProgress'
+  | 'checkpoints'
 
 export interface ResolvedBestOfOptions
   extends Resolved<Omit<BestOfOptions, Optional | 'sampling' | 'seed'>>,
-    Pick<BestOfOptions, 'signal' | 'stop' | 'deadlineMs' | 'onCheckpoint' | 'onProgress'> {
+    Pick<BestOfOptions, 'budget' | 'signal' | 'stop' | 'deadlineMs' | 'onCheckpoint' | 'onProgress'> {
   readonly checkpoints: Checkpoints
   /** Null: the engine decides. */
   readonly scorer: Scorer | null
@@ -253,10 +270,12 @@ const bestOfSchema = z.strictObject({
   ).default(0),
   signal,
   stop: signal,
+  budget: check<number>((value) => numeric(value) && value > 0, 'a number of bytes above 0').optional(),
   deadlineMs: check<number>(
     (value) => numeric(value) && value > 0 && value <= 2 ** 31,
     'a number of milliseconds above 0'
   ).optional(),
+  deadlineFrom: one('call', 'start').default('call'),
   maxTokens: whole(1, 2 ** 31 - 1, 'a whole number of tokens, at least 1,').default(512),
   stopTokens: list<number>(
     (item) => Number.isSafeInteger(item) && (item as number) >= 0 && (item as number) <= 2 ** 31 - 1,

@@ -4,16 +4,13 @@ import { cellBlock, greatest, ladder, type Rung, toBlock } from './ladder.js'
 import { bytesOf, Memory, type MemoryFacts, type Place, type Taken } from './memory.js'
 import type { Pace } from './pace.js'
 
-/** What whoever runs the plan can do. The planner knows more than the engine does, which has neither of these yet. */
+/** What whoever runs the plan can do. */
 export interface Abilities {
-  /** Move survivors to fewer and longer streams when these are full. */
+  /** Move survivors to fewer and longer streams when these are full: the engine does for policies with `onFull`. */
   readonly ladder: boolean
-  /** Write candidates one part after another. */
+  /** Write candidates one part after another: the engine cannot. */
   readonly waves: boolean
 }
-
-/** What the engine does today: one pool of streams that hold every candidate to its end. */
-export const engineAbilities: Abilities = { ladder: false, waves: false }
 
 /** llama.cpp's limit of streams in a context. */
 export const maxStreams = 256
@@ -46,8 +43,8 @@ export interface Plan {
   /** Parts that are written one after another: 1 as the engine is, 0 when not one candidate fits. */
   readonly waves: number
   /**
-   * Widths fall, cells rise; cells are multiples of 256. One as the engine is, which moves nobody to longer streams;
-   * none when not one candidate fits.
+   * Widths fall, cells rise; cells are multiples of 256. One unless the policy decides when the streams are full; none when
+   * not one candidate fits.
    */
   readonly rungs: readonly PlannedRung[]
   readonly layout: 'streams'
@@ -92,7 +89,9 @@ export async function plan(facts: PlanFacts): Promise<Plan> {
   }
   if (abilities.ladder && policy.keeps !== undefined && (atOnce ?? 0) < limit) {
     const least = Math.min(whole, toBlock(promptTokens + leastTokens))
-    const first = await greatest(1, limit, (width) => fits(memory, { width, cells: least }))
+    const first = await greatest(1, limit, (width) =>
+      fits(memory, { width, cells: least }, leaving(facts, memory, { width, cells: least }, whole))
+    )
     const climbed = first === null ? [] : await climb(facts, memory, evenly(n, first, abilities), whole)
     const [begins, ends] = [climbed[0]?.cells ?? 0, climbed.at(-1)?.cells ?? 0]
     if (begins > promptTokens && ends >= whole) rungs = climbed
@@ -106,11 +105,24 @@ async function climb(facts: PlanFacts, memory: Memory, width: number, whole: num
     keeps: (live) => facts.policy.keeps?.(live) ?? live,
     until: whole,
     cellsAt: async (live, before) => {
-      const copies = before === null ? 0 : await memory.copies(before, live)
-      const holds = (blocks: number) => fits(memory, { width: live, cells: blocks * cellBlock }, copies)
-      return ((await greatest(1, whole / cellBlock, holds)) ?? 0) * cellBlock
+      const copies = before === null ? 0 : memory.copies(before, live)
+      // The copies are made beside the old cells, and put back beside the new ones.
+      if (before !== null && !(await fits(memory, before, copies))) return 0
+      const least = before === null ? 1 : before.cells / cellBlock + 1
+      const holds = (blocks: number) => {
+        const rung = { width: live, cells: blocks * cellBlock }
+        return fits(memory, rung, Math.max(copies, leaving(facts, memory, rung, whole)))
+      }
+      return ((await greatest(least, whole / cellBlock, holds)) ?? 0) * cellBlock
     }
   })
+}
+
+/** Copies of those who may go on from a rung, about: as many as are kept, and not more than longer streams would hold. */
+function leaving({ policy }: PlanFacts, memory: Memory, rung: Rung, whole: number): number {
+  const { width, cells } = rung
+  if (cells >= whole) return 0
+  return memory.copies(rung, Math.min(policy.keeps?.(width) ?? width, Math.ceil((width * cells) / (cells + cellBlock))))
 }
 
 async function describe(facts: PlanFacts, memory: Memory, rungs: readonly Rung[]): Promise<Plan> {
@@ -121,7 +133,9 @@ async function describe(facts: PlanFacts, memory: Memory, rungs: readonly Rung[]
   let highest: (Place & { readonly bytes: number }) | null = null
   for (const [i, rung] of rungs.entries()) {
     const before = rungs[i - 1]
-    const copies = before === undefined ? 0 : await memory.copies(before, rung.width)
+    const after = rungs[i + 1]
+    const arriving = before === undefined ? 0 : memory.copies(before, rung.width)
+    const copies = Math.max(arriving, after === undefined ? 0 : memory.copies(rung, after.width))
     // What is planned has been tried.
     const place = (await memory.place(rung, copies)) as Place
     const bytes = bytesOf(place.taken) + copies

@@ -6,7 +6,7 @@ import { together } from './memory.js'
 import { type BestOfOptions, type ResolvedOpenOptions, resolveBestOf } from './options.js'
 import { Outline, takenOf } from './outline.js'
 import type { Pace } from './pace.js'
-import { engineAbilities, type Plan, plan } from './plan.js'
+import { maxStreams, type Plan, plan } from './plan.js'
 import { type Prompt, type PromptInput, readPrompt } from './prompt.js'
 import { Reranker } from './reward/reranker.js'
 import { type Present, RewardModel, type RewardModelOptions, resolveReward } from './reward/reward-model.js'
@@ -20,13 +20,8 @@ import { type HeldPool, type PoolNeeds, poolsFor, serves } from './streams.js'
 
 export interface PlanOptions extends BestOfOptions {
   /**
-   * Bytes that contexts may take beside the weights, on all devices. Default: what is free; never more than that. Where
-   * the engine's pool takes more than this, one is planned that is made for this race alone.
-   */
-  readonly budget?: number | undefined
-  /**
-   * The reward model that scores, as `rewardModel` takes it: its weights, cells and buffers are counted in. Needed where a
-   * scorer runs a reward model; where no scorer is named this is the one.
+   * The reward model that scores, as `rewardModel` takes it: its weights, cells and buffers are counted in. Default: the one
+   * that a scorer runs. Where no scorer is named this is the one.
    */
   readonly reward?: RewardToPlan | undefined
 }
@@ -60,13 +55,12 @@ export async function planRace(
   if (!Number.isSafeInteger(n) || n < 1 || n > mostPlanned) {
     throw expected('OPTION_INVALID', `a whole number from 1 to ${mostPlanned}`, 'n', n)
   }
-  const { budget = null, reward, ...rest } = options
+  const { reward: named, ...rest } = options
   const race = resolveBestOf(rest)
-  if (budget !== null && !(typeof budget === 'number' && budget > 0)) {
-    throw expected('OPTION_INVALID', 'a number of bytes above 0', 'budget', budget)
-  }
-  const ranking = race.scorer ?? (reward === undefined ? defaultScorer(site.head) : null)
+  const budget = race.budget ?? null
+  const ranking = race.scorer ?? (named === undefined ? defaultScorer(site.head) : null)
   const scorers = [...(ranking === null ? [] : [ranking]), ...(race.pipeline?.rewards ?? [])]
+  const reward = named ?? scorers.flatMap(partsWithin).find((part) => part instanceof RewardModel)?.asked
   const present = presentOf(scorers, reward)
   const outlines: Outline[] = []
   const outlined = async (path: string, opening: ResolvedOpenOptions): Promise<Outline> => {
@@ -101,19 +95,19 @@ export async function planRace(
       checkpoints: race.checkpoints,
       room: roomsOf(site.binding.devices(), models, freed),
       budget,
-      abilities: engineAbilities,
+      abilities: { ladder: race.policy.onFull === true, waves: false },
       deterministic,
       pace: site.pace,
       ownBytesPerCell: ownCells / (own.streams * own.cellsPerStream),
-      poolsFor: (rung) => {
-        const pools = poolsAt(held, rung, needs)
-        return budget === null ? pools : [...pools, rung]
-      },
+      // Where memory decides, a race has a pool of just its shape.
+      poolsFor: (rung) => (budget !== null || race.policy.onFull === true ? [rung] : poolsAt(held, rung, needs)),
       sizesOf: async (pool, width) => {
         signal.throwIfAborted()
         const sizes = isHeld(held, pool, needs) ? held.sizes : await generator.pool(pool, needs)
         const written = takenOf(sizes)
-        return rewarding === null ? written : together(written, await rewarding.takenAt(width))
+        // A reward model's streams are those of the first rung to the end.
+        const judged = race.policy.onFull === true ? Math.min(n, maxStreams) : width
+        return rewarding === null ? written : together(written, await rewarding.takenAt(judged))
       }
     })
   } finally {

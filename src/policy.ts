@@ -31,6 +31,8 @@ export interface View {
   readonly seed: number
   /** What the same policy returned at the previous checkpoint; undefined at the first. */
   readonly memory: unknown
+  /** The streams are full: so many live branches can go on in longer ones. Undefined at any other checkpoint. */
+  readonly room?: number | undefined
 }
 
 export interface Decision {
@@ -51,6 +53,11 @@ export interface Policy {
   /** When it wants to look, unless the caller says otherwise. */
   readonly checkpoints: Checkpoints
   decide(view: View): Decision
+  /**
+   * It decides whenever the streams are full too. Its races begin with as many candidates as memory holds, whatever they
+   * grow to (ladder.ts), which `keeps` then says how to get down from.
+   */
+  readonly onFull?: true | undefined
   /**
    * How many of `live` branches outlive a checkpoint at most, where that does not depend on the scores. Plans and the
    * forecast in a result rest on it (`Result.expected`); who is killed does not.
@@ -88,6 +95,15 @@ export function highest(branches: readonly Standing[]): number | null {
     if (winner === null || (branch.score as number) > (winner.score as number)) winner = branch
   }
   return winner?.id ?? null
+}
+
+/** Highest score first. Equal scores keep the order they come in: the lower id first, unless told otherwise. */
+export function ranking(branches: readonly Standing[]): Standing[] {
+  return [...branches].sort((a, b) => {
+    const x = scoreOf(a)
+    const y = scoreOf(b)
+    return x === y ? 0 : y > x ? 1 : -1
+  })
 }
 
 /** Throws SCORE_INVALID where there is none to decide by. */

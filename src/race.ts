@@ -7,7 +7,7 @@ import { onAbort } from './abort.js'
 import { choose } from './choose.js'
 import { concludeRace, type Outcome } from './result.js'
 import { type RaceSetup, Round } from './round.js'
-import { advance, decide, endScoring, fork, kill, prefill, prepare, report, score } from './steps.js'
+import { advance, climb, decide, endScoring, fork, kill, prefill, prepare, report, score } from './steps.js'
 
 export async function race(setup: RaceSetup): Promise<Outcome> {
   const round = new Round(setup)
@@ -23,6 +23,7 @@ export async function race(setup: RaceSetup): Promise<Outcome> {
       await score(round)
       const decision = decide(round)
       await kill(round, decision)
+      await climb(round)
       report(round, decision)
     }
     await endScoring(round)

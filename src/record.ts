@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import type { BranchStatus, Score } from './branch.js'
 import { WinnowError } from './errors.js'
 import type { FinalChoice, Ranked } from './final-choice.js'
@@ -32,7 +33,7 @@ interface FailureRecord {
 
 /** A result as JSON, out of which it can be made again. */
 export interface ResultRecord
-  extends Pick<Result, 'text' | 'reason' | 'scorer' | 'policy' | 'checkpoints' | 'compute'> {
+  extends Pick<Result, 'text' | 'reason' | 'scorer' | 'policy' | 'checkpoints' | 'compute' | 'rungs'> {
   readonly score: Plain
   /** Text and score are those of the record. */
   readonly winner: Omit<BranchRecord, 'text' | 'score'> | null
@@ -67,6 +68,44 @@ export function recordOf({
     failure: failureRecord(failure),
     seed: String(seed)
   }
+}
+
+const plainSchema = z.union([z.number(), z.enum(['Infinity', '-Infinity', 'NaN']), z.null()])
+const failureSchema = z.looseObject({ code: z.string(), message: z.string() }).nullable()
+const branchSchema = z.looseObject({
+  id: z.number(),
+  status: z.discriminatedUnion('state', [
+    z.looseObject({ state: z.literal('live') }),
+    z.looseObject({ state: z.literal('finished'), reason: z.string() }),
+    z.looseObject({ state: z.literal('killed'), at: z.number(), why: z.string() })
+  ]),
+  tokens: z.array(z.number()),
+  // JSON has null for what is no number.
+  logprobs: z.array(z.number().nullable()),
+  scores: z.array(z.looseObject({ tokens: z.number(), score: plainSchema }))
+})
+const contenderSchema = z.looseObject({ raw: plainSchema, shaped: plainSchema, rewards: z.array(plainSchema) })
+const recordSchema = z.looseObject({
+  text: z.string(),
+  score: plainSchema,
+  reason: z.string(),
+  scorer: z.string(),
+  policy: z.string(),
+  checkpoints: z.string(),
+  compute: z.looseObject({}),
+  rungs: z.array(z.looseObject({ width: z.number(), cells: z.number() })),
+  winner: branchSchema.nullable(),
+  others: z.array(branchSchema.extend({ text: z.string(), score: plainSchema })),
+  usage: z.looseObject({ generatedTokens: z.number() }),
+  expected: z.looseObject({}),
+  choice: z.looseObject({ contenders: z.array(contenderSchema), failure: failureSchema }).nullable(),
+  failure: failureSchema,
+  seed: z.string().regex(/^\d{1,20}$/)
+})
+
+/** The first part of what was read that no record has, by its path; null for a record. */
+export function wrongIn(value: unknown): string | null {
+  return recordSchema.safeParse(value).error?.issues[0]?.path.join('.') ?? null
 }
 
 export function resultOf({ winner, others, seed, score, choice, failure, ...record }: ResultRecord): Result {

@@ -3,6 +3,7 @@ import type { Branch, BranchStatus, Score } from './branch.js'
 import { expected, WinnowError } from './errors.js'
 import type { FinalChoice } from './final-choice.js'
 import type { Forecast } from './forecast.js'
+import type { Rung } from './ladder.js'
 import type { ResolvedOpenOptions } from './options.js'
 import { highest } from './policy.js'
 import type { Phases, RaceReason, Round } from './round.js'
@@ -84,6 +85,8 @@ export interface Result {
   readonly policy: string
   readonly checkpoints: string
   readonly compute: Compute
+  /** Shapes its pool took one after the other, where memory decided; empty otherwise. */
+  readonly rungs: readonly Rung[]
   readonly seed: bigint
 }
 
@@ -120,6 +123,7 @@ export async function concludeRace(round: Round): Promise<Outcome> {
     scorer: scorer.name,
     policy: options.policy.name,
     checkpoints: options.checkpoints.name,
+    rungs: round.rungs.map(({ width, cells }) => ({ width, cells })),
     seed: options.seed
   }
 }

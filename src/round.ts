@@ -2,6 +2,7 @@ import type { NativeHead, NativeModel, TokenLists } from './binding.js'
 import { type Branch, Branches } from './branch.js'
 import type { WinnowError } from './errors.js'
 import type { FinalChoice } from './final-choice.js'
+import type { Rung } from './ladder.js'
 import type { Lease } from './lease.js'
 import type { ResolvedBestOfOptions } from './options.js'
 import type { Standing, View } from './policy.js'
@@ -26,6 +27,8 @@ export interface RaceSetup {
   /** What the branches write in place of what they would sample; null lets them sample. */
   readonly given: TokenLists | null
   readonly scorer: Scorer
+  /** The shapes its pool may take, the first of which it has; none where the pool stays as it is. */
+  readonly rungs: readonly Rung[]
   /** Aborted by the caller or by the engine's closing. */
   readonly signal: AbortSignal
   /** `performance.now()` at which the deadline falls; infinity for none. */
@@ -65,6 +68,12 @@ export class Round {
   index = 0
   /** What the policy handed back last. */
   memory: unknown = undefined
+  /** Its place among the rungs. */
+  rung = 0
+  /** Those it has been on. */
+  readonly rungs: Rung[]
+  /** The streams are full, and there are longer ones for fewer branches. */
+  full = false
   /** Rows decoded, the prompt's included. */
   processedTokens = 0
   readonly #seed: number
@@ -73,6 +82,7 @@ export class Round {
 
   constructor(setup: RaceSetup) {
     this.setup = setup
+    this.rungs = setup.rungs.slice(0, 1)
     const clamped = setup.maxTokens < setup.options.maxTokens
     this.branches = new Branches(setup.n, clamped ? 'context' : 'length')
     this.#seed = mix(setup.options.seed, setup.prompt.tokens)
@@ -116,7 +126,8 @@ export class Round {
       last: this.branches.settled,
       branches: this.branches.all.map((branch) => standing(branch, this.#fresh.has(branch))),
       seed: this.#seed,
-      memory: this.memory
+      memory: this.memory,
+      room: this.full ? this.setup.rungs[this.rung + 1]?.width : undefined
     }
   }
 }

@@ -67,12 +67,12 @@ const whole = (low: number, high: number) =>
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
 const bytes = (text: string) => Buffer.byteLength(text)
 
+// One token has one name: "01" would be a second one.
 const isBias = (value: unknown) =>
-  typeof value === 'object' &&
-  value !== null &&
-  Object.entries(value).every(
+  Object.prototype.toString.call(value) === '[object Object]' &&
+  Object.entries(value as object).every(
     ([id, bias]) =>
-      /^\d{1,10}$/.test(id) &&
+      /^(?:0|[1-9]\d{0,9})$/.test(id) &&
       Number(id) < 2 ** 31 &&
       (bias === false || (typeof bias === 'number' && bias >= -100 && bias <= 100))
   )
@@ -100,7 +100,7 @@ export const samplingRulesSchema = z
     ).default(['\n', ':', '"', '*']),
     logitBias: check<Readonly<Record<number, number | false>>>(
       isBias,
-      'numbers from -100 to 100, or false, by token id'
+      'an object of numbers from -100 to 100, or false, by token id'
     ).default({}),
     grammar: check<string>(
       (value) => isText(value) && bytes(value) <= 2 ** 20,

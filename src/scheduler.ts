@@ -21,6 +21,8 @@ export class Scheduler {
   readonly #shared: number
   readonly #waiting: Waiting[] = []
   #heat: Heat | null = null
+  /** The pool is for one race, which may leave it in another shape: it is not kept. */
+  #alone = false
   #admitting = false
   /** Something changed since admission last looked. */
   #stale = false
@@ -77,9 +79,9 @@ export class Scheduler {
     this.#admitting = true
     while (this.#stale) {
       this.#stale = false
-      if (this.#heat?.broken && this.#heat.leases.size === 0) {
+      if (this.#heat !== null && this.#heat.leases.size === 0 && (this.#heat.broken || this.#alone)) {
         this.#heat = null
-        await this.#streams.drop()
+        await this.#streams.drop().catch(() => {})
       }
       await this.#admit()
     }
@@ -110,12 +112,14 @@ export class Scheduler {
   async #heatFor(needs: PoolNeeds): Promise<Heat | null> {
     const heat = this.#heat
     if (heat !== null && heat.leases.size > 0) {
+      if (this.#alone || needs.exact === true) return null
       const held = this.#streams.held?.needs
       if (heat.broken || held === undefined || !serves(held, needs)) return null
       const taken = [...heat.leases].reduce((sum, lease) => sum + lease.held, 0)
       return taken + needs.streams <= held.streams ? heat : null
     }
-    const pool = await this.#acquire(needs)
+    this.#alone = needs.exact === true
+    const pool = this.#alone ? await this.#streams.acquire(needs) : await this.#acquire(needs)
     if (this.#heat?.pool !== pool) this.#heat = new Heat(pool, () => this.#changed())
     return this.#heat as Heat
   }
@@ -125,7 +129,7 @@ export class Scheduler {
     let all = first
     for (const { needs } of this.#waiting.slice(1)) {
       const streams = all.streams + needs.streams
-      if (needs.deterministic !== first.deterministic || streams > this.#shared) break
+      if (needs.exact === true || needs.deterministic !== first.deterministic || streams > this.#shared) break
       const cellsPerStream = Math.max(all.cellsPerStream, needs.cellsPerStream)
       all = { ...all, streams, cellsPerStream, states: all.states || needs.states }
     }

@@ -87,7 +87,7 @@ export async function advance(round: Round): Promise<void> {
     round.branches.apply(moved)
     tell(round, options.onProgress, [])
     if (moved.reason === 'aborted') return interrupted(round)
-    if (moved.reason === 'full') return end(round, 'full')
+    if (moved.reason === 'full') return full(round)
     if (moved.reason === 'settled') return end(round, 'settled')
     if (moved.reason === 'reached') return
     if (moved.reason === 'deadline' && !glancing) return end(round, 'deadline')
@@ -178,6 +178,28 @@ export async function kill(round: Round, decision: Decision): Promise<void> {
   if (round.reason === null && round.branches.settled) round.reason = 'settled'
 }
 
+/** Where the streams are full: the survivors into fewer and longer ones. Too many of them end where they are. */
+export async function climb(round: Round): Promise<void> {
+  if (!round.full) return
+  round.full = false
+  if (round.reason !== null) return
+  const { rungs, pool } = round.setup
+  const live = round.branches.live.length
+  const next = rungs.findLastIndex(({ width }) => width >= live)
+  const rung = rungs[next]
+  if (rung === undefined || next <= round.rung) return end(round, 'full')
+  const cells = Math.min(rung.cells, round.setup.model.facts.contextTrain)
+  try {
+    await native(pool.reshape({ width: rung.width, cells }))
+    round.rung = next
+    round.rungs.push(rung)
+  } catch (error) {
+    // All is as it was, but there is no more memory.
+    if (!WinnowError.is(error) || error.code !== 'OUT_OF_MEMORY') throw error
+    end(round, 'full')
+  }
+}
+
 /** Tells whoever watches. */
 export function report(round: Round, decision: Decision): void {
   round.index++
@@ -203,6 +225,11 @@ function outOfPatience(round: Round): boolean {
 function interrupted(round: Round): void {
   round.setup.signal.throwIfAborted()
   end(round, 'stopped')
+}
+
+function full(round: Round): void {
+  if (round.setup.rungs[round.rung + 1] === undefined) end(round, 'full')
+  else round.full = true
 }
 
 function fail(round: Round, error: unknown): void {
@@ -231,10 +258,21 @@ function progress(round: Round, killed: readonly number[]): Progress {
   }
 }
 
-/** A branch as scorers see it. */
+/** A branch as scorers see it: without the tokens of a stop text. */
 export function candidate(branch: Branch, text: string): Candidate {
-  const { id, status, tokens, logprobs, entropies } = branch
-  return { id, state: status.state, tokens, logprobs, entropies, ...branch.distributions, text }
+  const { id, status, distributions } = branch
+  const shown = <T extends Int32Array | Float32Array>(values: T) =>
+    values.subarray(0, branch.length - branch.cutTokens) as T
+  return {
+    id,
+    state: status.state,
+    tokens: shown(branch.tokens),
+    logprobs: shown(branch.logprobs),
+    entropies: shown(branch.entropies),
+    certainties: distributions && shown(distributions.certainties),
+    topConfidences: distributions && shown(distributions.topConfidences),
+    text
+  }
 }
 
 async function native<T>(job: Promise<T>): Promise<T> {

@@ -10,6 +10,8 @@ export interface PoolNeeds {
   readonly cellsPerStream: number
   readonly states: boolean
   readonly deterministic: boolean
+  /** Just this shape, for a race that has the pool alone and may reshape it. */
+  readonly exact?: boolean
 }
 
 /** The pool at hand. */
@@ -29,7 +31,7 @@ const growth = 2
  * nobody's (many short streams and few long ones make many long ones); one of just this shape.
  */
 export function poolsFor(held: PoolNeeds | null, needs: PoolNeeds): readonly PoolNeeds[] {
-  if (held === null) return [needs]
+  if (held === null || needs.exact === true) return [needs]
   if (serves(held, needs)) return [held]
   const grown = {
     ...needs,

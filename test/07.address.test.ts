@@ -1,7 +1,7 @@
 import { isAbsolute, join, relative } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { addressOf, partsOf } from '../src/address.js'
+import { addressOf, partsOf, withoutSecrets } from '../src/address.js'
 
 const hub = 'https://huggingface.co'
 const place = (text: string) => addressOf(text, hub)?.place
@@ -27,6 +27,7 @@ describe('an address', () => {
       place: 'hf/org/repo@refs%2Fpr%2F1/a.gguf'
     })
     expect(place('hf:org/repo@main:a.gguf')).toBe('hf/org/repo/a.gguf')
+    expect(place('hf:org/console:com10.gguf')).toBe('hf/org/console/com10.gguf')
   })
 
   it('names a quantisation, whose place begins with the name of the model', () => {
@@ -90,6 +91,12 @@ describe('an address', () => {
     'https://example.org/',
     'https://example.org/model.bin',
     'https://example.org/a//b.gguf',
+    'hf:org/aux:a.gguf',
+    'hf:org/repo:CON.gguf',
+    'hf:org/repo:lpt1/a.gguf',
+    'hf:org/repo:nul .x.gguf',
+    'hf:org/repo:a./b.gguf',
+    'hf:org/repo:a /b.gguf',
     'https:///.gguf',
     'http://'
   ])('is refused where it is none, or its file would land elsewhere: %j', (text) => {
@@ -98,9 +105,34 @@ describe('an address', () => {
 
   it('is refused with a password, which is not repeated, and so is no query', () => {
     expect(() => addressOf('https://me:secret@example.org/a.gguf', hub)).toThrow(
-      'Expected no password in the address of a model'
+      'Expected no password for the address of a model but received one'
     )
     expect(() => addressOf('https://example.org/a?key=secret', hub)).toThrow(/received "https:\/\/example\.org\/a"$/)
+  })
+
+  it.each([
+    'https://me:secret@example.org/model.bin',
+    'https://me:secret@example.org:port/a.gguf',
+    'https://me:secret?@example.org/a.gguf',
+    'https://me:se/secret@example.org/a.gguf',
+    'https:me:secret@example.org/a',
+    'https://me:a secret@/a.gguf',
+    'https://example.org/a#secret',
+    'https://example.org/a//b.gguf?at=me@secret&secret',
+    'hf:org/repo:a?secret'
+  ])('is refused without its secret: %s', (text) => {
+    const refusal = () => addressOf(text, hub)
+    expect(refusal).toThrow(/for the address of a model but received/)
+    expect(refusal).not.toThrow(/secret/)
+  })
+
+  it('in a command line is shown without its secrets, and everything else as it is', () => {
+    expect(withoutSecrets('https://me:secret@example.org/a.gguf?key=secret#secret')).toBe('https://example.org/a.gguf')
+    expect(withoutSecrets('--model=https://example.org/a.gguf?key=secret')).toBe('--model=https://example.org/a.gguf')
+    expect(withoutSecrets('-mhttps://example.org/a.gguf?key=secret')).toBe('-mhttps://example.org/a.gguf')
+    for (const text of ['--max-tokens', 'a?b#c', 'hf:org/repo@v1:a.gguf', '{"a":1}', 'see https://example.org?a']) {
+      expect(withoutSecrets(text)).toBe(text)
+    }
   })
 
   it('keeps whatever it says inside the folder', () => {

@@ -109,10 +109,11 @@ describe('a model by address', () => {
   })
 
   it('goes on where an aborted download ended, of which nothing but that is left', async () => {
-    const whole = content(32 * megabyte)
+    // The downloader counts a short last piece of 5 MiB as a whole one.
+    const whole = content(35 * megabyte)
     hub.files.set('org/model/big.gguf', whole)
     hub.mood.slowMs = 10
-    await fetchUntil(22 * megabyte, 'hf:org/model:big.gguf')
+    await fetchUntil(26 * megabyte, 'hf:org/model:big.gguf')
     const [left, ...others] = await filesHere()
     expect([left, others]).toEqual([expect.stringMatching(/^\.partial\/[0-9a-f]{32}\/part\.gguf\.ipull$/), []])
     const requests = hub.requests.length
@@ -348,6 +349,19 @@ describe('a model by address', () => {
       throw enough
     }
     await expect(download('hf:org/model:big.gguf', { models, onDownload })).rejects.toBe(enough)
+  })
+
+  it('goes on for others where the callback of one throws', async () => {
+    const whole = content(12 * megabyte)
+    hub.files.set('org/model/big.gguf', whole)
+    hub.mood.slowMs = 30
+    const onDownload = () => {
+      throw enough
+    }
+    const one = download('hf:org/model:big.gguf', { models, onDownload })
+    const other = download('hf:org/model:big.gguf', { models })
+    await expect(one).rejects.toBe(enough)
+    expect(await digestOf(await other)).toBe(digest(whole))
   })
 
   it('goes where the environment says if no option does', async () => {

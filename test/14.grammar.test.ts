@@ -68,6 +68,14 @@ describe('a grammar of a JSON schema', () => {
     expect(await fits({ type: 'object', properties: {}, additionalProperties: false }, { a: 1 })).toBe(false)
   })
 
+  it('takes values beside their type, tabs and ends of lines among them', async () => {
+    expect(await fits({ const: 3, type: 'integer' }, 3)).toBe(true)
+    expect(await fits({ enum: [1.5, null], type: ['number', 'null'] }, 1.5)).toBe(true)
+    const text = 'a\tb\r\n\u2028\u007f'
+    expect(await fits({ const: text, type: 'string' }, JSON.stringify(text))).toBe(true)
+    expect(await fits({ type: 'object', properties: { [text]: { type: 'null' } } }, { [text]: null })).toBe(true)
+  })
+
   it('follows definitions, themselves included', async () => {
     const point = {
       $ref: '#/$defs/point',
@@ -122,6 +130,18 @@ describe('a grammar of a JSON schema', () => {
       { type: 'object', properties: { a: { type: 'null' } }, minProperties: 2 },
       'for jsonSchema.minProperties'
     )
+    const named = { type: 'object', properties: { a: { type: 'null' } } }
+    await refused({ ...named, additionalProperties: true }, 'for jsonSchema.additionalProperties but received true')
+    await refused({ oneOf: [{ ...named, additionalProperties: { type: 'null' } }] }, 'oneOf.0.additionalProperties')
+    await refused({ type: 'object', minProperties: 2 }, 'for jsonSchema.minProperties but received 2')
+    for (const text of ['\u0000', 'a\u001b', '\b', '\ud800', 'a\udc00b']) {
+      await refused({ const: text }, 'for jsonSchema.const')
+      await refused({ enum: ['a', text] }, 'for jsonSchema.enum')
+      await refused({ type: 'object', properties: { [text]: { type: 'null' } } }, 'for jsonSchema.properties')
+    }
+    await refused({ type: 'string', const: 1 }, 'Expected a value of type string for jsonSchema.const but received 1')
+    await refused({ type: ['integer', 'null'], enum: [null, 1.5] }, 'for jsonSchema.enum but received 1.5')
+    await refused({ type: 'object', enum: [null] }, 'for jsonSchema.enum')
     await refused({ type: 'array', prefixItems: [{ type: 'null' }], maxItems: 0 }, 'for jsonSchema.maxItems')
     let deep: JsonSchema = { type: 'null' }
     for (let i = 0; i < 100_000; i++) deep = { type: 'array', items: deep }

@@ -1,5 +1,17 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { copyFile, mkdtemp, open, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
+import {
+  copyFile,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  utimes,
+  writeFile
+} from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -333,6 +345,19 @@ describe('a journal and processes', () => {
       message: expect.stringContaining(`which process 1 of elsewhere has open (if that is over, remove ${claim})`)
     })
     await rm(claim)
+    await journal(path, {})
+  })
+
+  it('says so where what a dead process left cannot be removed, and leaves nothing', async () => {
+    const path = fresh()
+    const claim = `${path}.99999999-0123abcd@${encodeURIComponent(hostname())}.lock`
+    await mkdir(claim)
+    await expect(Journal.open(path, conditions)).rejects.toMatchObject({
+      code: 'WRITE_FAILED',
+      message: expect.stringContaining(`Expected to write ${path} but received `)
+    })
+    expect(await claimsOf(path)).toEqual([basename(claim)])
+    await rm(claim, { recursive: true })
     await journal(path, {})
   })
 

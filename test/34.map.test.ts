@@ -1,7 +1,8 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
+import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Engine } from '../src/engine.js'
@@ -48,6 +49,7 @@ function resultFor(prompt: PromptInput, n = 3, changes: Partial<Result> = {}): R
     policy: 'best-of-n',
     checkpoints: 'doubling:32',
     compute: { threads: 1, batch: 512, kvType: 'f16', flashAttention: 'auto', gpu: 'cpu', layout: 'streams' },
+    rungs: [],
     seed: 2n ** 63n,
     ...changes
   }
@@ -153,7 +155,19 @@ describe('a map', () => {
     const { n, options: given } = races.call('x')
     expect(n).toBe(3)
     expect(given).toMatchObject({ seed: 7, maxTokens: 9, raw: true })
-    expect(Object.keys(given).sort()).toEqual(['maxTokens', 'raw', 'seed', 'signal', 'stop'])
+    expect(Object.keys(given).sort()).toEqual(['deadlineFrom', 'maxTokens', 'raw', 'seed', 'signal', 'stop'])
+  })
+
+  it('has a deadline count from when a race has its streams, unless the caller says otherwise', async () => {
+    for (const [asked, expected] of [
+      [undefined, 'start'],
+      ['start', 'start'],
+      ['call', 'call']
+    ] as const) {
+      const races = new Races(true)
+      await all(map(races, ['x'], { ...options, deadlineMs: 9, deadlineFrom: asked }))
+      expect(races.call('x').options).toMatchObject({ deadlineMs: 9, deadlineFrom: expected })
+    }
   })
 
   it('gives results out as they finish, or in the order of the prompts', async () => {
@@ -329,8 +343,25 @@ describe('a prompt that fails', () => {
     expect(item).toMatchObject({ state: 'failed', error: { code: 'PROMPT_INVALID' } })
   })
 
+  it('is a value where JSON cannot say it and a journal would have to', async () => {
+    const within: unknown[] = [{ role: 'user', content: 'x' }]
+    within.push(within)
+    const bad = [[{ role: 'user', content: 1n }], within, { id: 5n, prompt: 'x' }]
+    const races = new Races(true)
+    const prompts = ['good', ...(bad as unknown as MapPrompt[])]
+    const items = await all(map(races, prompts, { ...options, order: 'given', journal: fresh() }))
+    expect(items.map((item) => (item.state === 'failed' ? item.error.code : item.state))).toEqual([
+      'done',
+      'PROMPT_INVALID',
+      'PROMPT_INVALID',
+      'PROMPT_INVALID'
+    ])
+    expect(races.calls.map(({ prompt }) => prompt)).toEqual(['good'])
+  })
+
   it.each([
     new WinnowError('ENGINE_CLOSED', 'closed'),
+    new WinnowError('TOKEN_INVALID', 'a bias for no token'),
     new WinnowError('OUT_OF_MEMORY', 'full'),
     new TypeError('a bug')
   ])('of what would fail the next one too ends the map with that: %s', async (error) => {
@@ -455,8 +486,9 @@ describe('a map with a journal', () => {
     let given = 0
     for await (const { prompt } of map(new Races(true), new Source(9), settings)) {
       given++
-      const lines = (await readFile(settings.journal, 'utf8')).trimEnd().split('\n')
-      expect(lines.slice(1).map((line) => JSON.parse(line).prompt)).toContain(prompt)
+      // The next ones are being written.
+      const lines = (await readFile(settings.journal, 'utf8')).split('\n').slice(1, -1)
+      expect(lines.map((line) => JSON.parse(line).prompt)).toContain(prompt)
     }
     expect(given).toBe(9)
   })
@@ -507,6 +539,49 @@ describe('a map with a journal', () => {
     const settings = { ...options, journal: fresh() }
     for await (const _ of map(new Races(true), new Source(9), settings)) break
     expect(await all(map(new Races(true), new Source(9), settings))).toHaveLength(9)
+  })
+})
+
+describe('a journal that is whole but says what no result is', () => {
+  const settings = { n: 3, concurrency: 1, order: 'given' } as const
+  /** A journal of two results, the second changed, with checksums as if it had been written so. */
+  const forged = async (change: (text: string) => string) => {
+    const journal = fresh()
+    await all(map(new Races(true), ['a', 'b'], { ...settings, journal }))
+    let sum = 0
+    const lines = (await readFile(journal, 'utf8')).trimEnd().split('\n')
+    const sealed = lines.map((line, i) => {
+      const open = i === 2 ? change(line.slice(0, -20)) : line.slice(0, -20)
+      sum = crc32(open, sum)
+      return `${open},"crc32":"${sum.toString(16).padStart(8, '0')}"}\n`
+    })
+    await writeFile(journal, sealed.join(''))
+    return journal
+  }
+
+  it('is read as long as nothing is wrong', async () => {
+    const items = await all(map(new Races(true), ['a', 'b'], { ...settings, journal: await forged((text) => text) }))
+    expect(items.map((item) => item.state === 'done' && item.resumed)).toEqual([true, true])
+  })
+
+  it.each([
+    ['"others":[', '"other":[', 'others'],
+    ['"text":"\\"b\\" 2"', '"text":2', 'text'],
+    ['"seed":"9', '"seed":"x', 'seed'],
+    ['"state":"finished"', '"state":"done"', 'winner.status.state'],
+    ['"prompt":"b"', '"prompt":"b', null]
+  ])('is refused with the number of the line: %s', async (before, after, wrong) => {
+    const journal = await forged((text) => {
+      expect(text).toContain(before)
+      return text.replace(before, after)
+    })
+    const items = all(map(new Races(true), ['a', 'b'], { ...settings, journal }))
+    await expect(items).rejects.toMatchObject({
+      code: 'RESULTS_CORRUPT',
+      message: expect.stringMatching(
+        new RegExp(`for line 3 of .* received ${wrong === null ? '"' : `one that is wrong in ${wrong}$`}`)
+      )
+    })
   })
 })
 

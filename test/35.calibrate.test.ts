@@ -1,8 +1,12 @@
-import { copyFile, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { copyFile, mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { availableParallelism, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Command } from 'commander'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { addressOf } from '../src/address.js'
 import { loadBinding } from '../src/binding.js'
 import { type CalibrateOptions, type calibrate, calibrateWith } from '../src/calibrate.js'
 import { readCalibration, writeCalibration } from '../src/calibrated.js'
@@ -166,6 +170,22 @@ describe('a calibration', () => {
     expect(fake.model.closed).toBe(true)
   })
 
+  it('rejects with the reason of an abort while the model is still being fetched', async () => {
+    // A server that never answers.
+    const server = createServer(() => {})
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const asked = once(server, 'request')
+    const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/model.gguf`
+    const controller = new AbortController()
+    const options = { models: join(folder, 'fetched'), signal: controller.signal }
+    const running = calibrateWith(fakeMachine(even).binding, address, options)
+    await asked
+    controller.abort(new Error('enough'))
+    await expect(running).rejects.toThrow('enough')
+    server.closeAllConnections()
+    server.close()
+  })
+
   it('tells of every trial after each round', async () => {
     const rounds: number[] = []
     await calibrated({}, { onTrial: ({ setting, rounds: of }) => setting === 'kvType' && rounds.push(of) })
@@ -296,6 +316,20 @@ describe('a calibration file', () => {
     await expect(writeCalibration(nowhere, model, chosen)).rejects.toMatchObject({ code: 'WRITE_FAILED' })
   })
 
+  it('of a model by address is for the file in the folder, and asks nobody for one that is not there', async () => {
+    const [file, models] = [join(folder, 'address.json'), join(folder, 'models')]
+    const address = 'https://model.invalid/model.gguf?key=secret'
+    const misfit = 'embedded.gguf, and the model of this address is not here yet'
+    const nowhere = await readCalibration((await written('embedded')).file, address, { models })
+    expect(nowhere).toEqual({ settings: null, misfit })
+    const path = join(models, addressOf(address, 'https://hub.invalid')?.place as string)
+    await mkdir(dirname(path), { recursive: true })
+    await copyFile(embedded.model, path)
+    await writeCalibration(file, address, chosen, { models })
+    expect(await readCalibration(file, address, { models })).toEqual({ settings: chosen.settings, misfit: null })
+    expect(JSON.parse(await readFile(file, 'utf8')).model.file).toBe('model.gguf')
+  })
+
   it('is the same for a variant that is named and one that is found', async () => {
     const { file, model } = await written('named', { gpu: loadBinding().libraries.variant })
     expect((await readCalibration(file, model, { gpu: 'auto' })).misfit).toBeNull()
@@ -346,6 +380,15 @@ describe('a calibration on the command line', () => {
       expect(flags.threads).toBe(0)
       expect(err).toMatch(/^winnow\.calibration\.json is not used: it was made for .+\. Run winnow calibrate\.\n$/)
     }
+  })
+
+  it('leaves what is wrong with a flag to be said as without it', async () => {
+    await expect(flagsOf(['--gpu', 'foo'])).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    await expect(flagsOf(['-m', 'https://example.org/a'])).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    const gpu = 'foo' as 'cpu'
+    await expect(writeCalibration(join(folder, 'foo.json'), undefined, chosen, { gpu })).rejects.toMatchObject({
+      code: 'OPTION_INVALID'
+    })
   })
 
   it('gives way to winnow.config.json, as results show', async () => {

@@ -107,6 +107,28 @@ describe('races that share a pool', () => {
     expect(pools[0]?.occupancy().live).toBe(0)
   })
 
+  it('hear of an abort whatever else happens at that step, and keep what they wrote', async () => {
+    const { engine } = fakeEngine({ length: () => 400, stepMs: 1 })
+    await engine.bestOf(16, 'warm', { maxTokens: 400 })
+    for (const kind of ['stop', 'signal'] as const) {
+      const controller = new AbortController()
+      setTimeout(() => controller.abort(new Error('enough')), 30)
+      // Somebody is at a checkpoint after every step.
+      const others = [1, 2].map(() => engine.bestOf(2, 'hi', { maxTokens: 120, checkpoints: every(1) }))
+      const startedAt = performance.now()
+      const ended = engine.bestOf(2, 'hi', { maxTokens: 400, [kind]: controller.signal })
+      if (kind === 'signal') {
+        await expect(ended).rejects.toThrow('enough')
+      } else {
+        const { reason, branches } = await ended
+        expect(reason).toBe('stopped')
+        for (const { tokens } of branches) expect(tokens.length).toBeGreaterThan(0)
+      }
+      expect(performance.now() - startedAt).toBeLessThan(250)
+      for (const { branches } of await Promise.all(others)) expect(branches[1]?.tokens).toHaveLength(120)
+    }
+  })
+
   it('are all told when their pool fails, and the next have another', async () => {
     let failing = false
     const script = {

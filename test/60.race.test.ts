@@ -400,6 +400,7 @@ describe('a race ends early', () => {
       maxTokens: 300,
       options,
       given: null,
+      rungs: [],
       signal,
       deadline
     }

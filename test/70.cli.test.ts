@@ -268,6 +268,8 @@ describe('bad input to the command line', () => {
     ['MODEL_NOT_FOUND', 1],
     ['HEAD_WIDTH', 1],
     ['OPTION_INVALID', 2],
+    ['GRAMMAR_INVALID', 2],
+    ['TOKEN_INVALID', 2],
     ['ADDON_MISSING', 4],
     ['OUT_OF_MEMORY', 4]
   ])('%s on opening exits with %i', async (code, exitCode) => {
@@ -360,6 +362,21 @@ describe('settings', () => {
     expect(err).toContain(sentence)
     expect(code).toBe(2)
     await rm(join(folder, 'winnow.config.json'))
+  })
+
+  it('in a project file are read for the command that runs alone, and where nothing comes before them', async () => {
+    const cwd = await mkdtemp(join(folder, 'own-'))
+    const settings = { alpha: 'much', policies: {}, grammar: 'none.gbnf' }
+    await writeFile(join(cwd, 'winnow.config.json'), JSON.stringify(settings))
+    const grammar = join(folder, 'one.gbnf')
+    await writeFile(grammar, 'root ::= "1"')
+    expect(await winnow(['run', 'hi', '--alpha', '0.5', '--grammar', grammar], { cwd })).toMatchObject({ code: 0 })
+    const { code, err } = await winnow(['run', 'hi', '--alpha', '0.5'], { cwd })
+    expect(err).toContain('Expected a file that can be read for --grammar')
+    expect(code).toBe(2)
+    // It gets as far as its own mistake.
+    const calibration = await winnow(['calibrate', '-n', '0'], { cwd })
+    expect(calibration.err).toContain('from 1 to 256 for n but received 0')
   })
 
   it('are all in the help, with their defaults', async () => {

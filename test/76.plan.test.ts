@@ -99,11 +99,12 @@ describe('a plan', () => {
 
   it('with a ladder begins wider than all can be written, and rejects down to what can', async () => {
     const found = await plan(facts({ maxTokens: 1948, budget: 64 * 512, abilities: both }))
-    // Copies of the survivors wait in the host's memory and count: 32 of them would gain no cells, 16 do.
+    // Copies of the survivors lie beside the old cells and then beside the new ones, and count both times.
     expect(found.rungs).toEqual([
-      rung(64, 512),
-      rung(16, 1536, 16 * 1536 + 16 * 512),
-      rung(8, 2048, 8 * 2048 + 8 * 1536)
+      rung(64, 256, 64 * 256 + 32 * 256),
+      rung(32, 512, 32 * 512 + 16 * 512),
+      rung(16, 1280, 16 * 1280 + 8 * 1280),
+      rung(8, 2048, 8 * 2048 + 8 * 1280)
     ])
     expect(found).toMatchObject({ admitted: true, waves: 1 })
     expect(found.why).toContain('rejecting whenever the streams are full')

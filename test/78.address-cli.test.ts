@@ -97,6 +97,26 @@ describe('the winnow command with models by address', () => {
     expect({ code, file: JSON.parse(out).model.file }).toEqual({ code: 0, file: 'tiny.gguf' })
   })
 
+  it('calibrates for a model that it fetches first, and runs with what was chosen', async () => {
+    hub.files.set('org/model/tiny.gguf', await readFile(await modelFile(tiny)))
+    const model = ['-m', `${hub.url}/files/org/model/tiny.gguf?key=secret`, '--models', join(folder, 'own')]
+    const sizes = ['-n', '2', '--prompt-tokens', '8', '--seconds', '0.2']
+    const calibrated = await winnow(['calibrate', ...model, ...sizes, '--json'])
+    expect({ code: calibrated.code, err: calibrated.err }).toEqual({
+      code: 0,
+      err: expect.stringContaining('Written to')
+    })
+    expect(JSON.parse(calibrated.out).model.file).toBe('tiny.gguf')
+    const requests = hub.requests.length
+    const { code, err } = await winnow(['run', 'a', ...model, '--raw', '-n', '2', '--max-tokens', '2'])
+    expect({ code, err }).toEqual({ code: 0, err: expect.stringContaining('From winnow.calibration.json: ') })
+    expect(hub.requests.length).toBe(requests)
+    await rm(join(folder, 'own'), { recursive: true })
+    const again = await winnow(['run', 'a', ...model, '--raw', ...short])
+    expect(again.err).toContain('is not used: it was made for tiny.gguf, and the model of this address is not here yet')
+    expect(again.err).not.toContain('secret')
+  })
+
   it.each([
     ['SIGINT', 130],
     ['SIGTERM', 143]

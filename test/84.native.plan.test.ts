@@ -253,15 +253,16 @@ describe('the plan of an engine', () => {
     }
   })
 
-  it('refuses scorers with a model of their own that it is not told of, wherever they stand', async () => {
+  it('counts a scorer with a model of its own, wherever it stands, and refuses what it has no room to name', async () => {
     const scorer = rewardModel({ ...reward, head: embedded.head })
     const other = rewardModel({ ...reward, head: embedded.head })
     const ranked = reranker({ model: embedded.model })
     const mixed = blend([{ scorer: meanLogprob() }, { scorer: blend([{ scorer }]) }])
     expect([scorer, ranked, mixed, meanLogprob()].map(ownsModel)).toEqual([true, true, true, false])
     for (const options of [{ scorer }, { scorer: mixed }, { pipeline: pipeline({ rewards: [mixed] }) }]) {
-      expect(await codeOf(engine.plan(4, prompt, options))).toBe('OPTION_INVALID')
-      expect((await engine.plan(4, prompt, { ...options, reward, maxTokens: 50 })).admitted).toBe(true)
+      const [own, told] = [options, { ...options, reward }].map((each) => engine.plan(4, prompt, { ...each, maxTokens: 50 }))
+      expect((await own)?.rungs).toEqual((await told)?.rungs)
+      expect((await own)?.admitted).toBe(true)
     }
     // The same one twice is one; two are more than the plan has room to name.
     const twice = pipeline({ rewards: [scorer] })

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
 import { loadBinding } from '../src/binding.js'
 import { at, every } from '../src/checkpoint.js'
@@ -11,6 +12,7 @@ import { randomKill } from '../src/policies/random-kill.js'
 import { specReject } from '../src/policies/spec-reject.js'
 import { readProblems } from '../src/problems.js'
 import { readPrompt } from '../src/prompt.js'
+import { rewardModel } from '../src/reward/reward-model.js'
 import { minLogprob } from '../src/scorers/min-logprob.js'
 import { answerOf } from '../src/verifier.js'
 
@@ -26,6 +28,20 @@ interface Fixture {
   }[]
 }
 
+interface RewardFixture {
+  readonly model_sha256: string
+  readonly head_sha256: string
+  readonly cases: readonly {
+    readonly prompt: string
+    readonly text: string
+    /** How much of the text was read, and what it was worth. */
+    readonly cuts: readonly { readonly characters: number; readonly score: number }[]
+  }[]
+}
+
+const rewards = JSON.parse(
+  await readFile(new URL('../models/reward-fixture.json', import.meta.url), 'utf8')
+) as RewardFixture
 const fixture = JSON.parse(await readFile(new URL('../models/fixture.json', import.meta.url), 'utf8')) as Fixture
 // One thread: a busy machine makes several wait for each other.
 const engine = await open(undefined, { threads: 1 })
@@ -173,6 +189,48 @@ describe('a race on the embedded model', () => {
     for (const [i, result] of results.entries()) {
       const alone = await engine.bestOf(4, problems[i]?.prompt as string, fixed)
       expect(result.branches.map(({ text }) => text)).toEqual(alone.branches.map(({ text }) => text))
+    }
+  })
+})
+
+describe('the reward model', () => {
+  const gguf = fileURLToPath(new URL('../models/winnow-arith-reward.gguf', import.meta.url))
+  const head = gguf.replace('.gguf', '.head.gguf')
+  const exact = { threads: 1, kvType: 'f32', flashAttention: 'off' } as const
+
+  it('and its head are the files that their fixture was written with', async () => {
+    expect([await sha256(gguf), await sha256(head)]).toEqual([rewards.model_sha256, rewards.head_sha256])
+  })
+
+  it('gives answers of any length the scores they had in training, in words of its own', async () => {
+    const judge = rewardModel({ model: gguf, head, ...exact })
+    for (const { prompt, text, cuts } of rewards.cases) {
+      const answers = cuts.map(({ characters }) => text.slice(0, characters))
+      const { branches, usage } = await engine.score(prompt, answers, { scorer: judge, maxTokens: 900 })
+      expect(branches.map((branch) => branch.text)).toEqual(answers)
+      for (const [i, { score }] of cuts.entries()) {
+        // Weights and states in 16 bits there, weights in 16 bits here.
+        expect(Math.abs((branches[i]?.score as number) - score)).toBeLessThan(0.01)
+      }
+      expect(usage.rewardTokens).toBeGreaterThan(cuts.length)
+    }
+    await judge.close()
+  })
+
+  it('scores a race at every checkpoint as it scores the same texts read again', async () => {
+    const race = { policy: bestOfN(), checkpoints: every(9), seed: 4, maxTokens: 120 }
+    const scores = []
+    for (const reencode of [false, true]) {
+      const judge = rewardModel({ model: gguf, head, reencode, ...exact })
+      const { branches } = await engine.bestOf(6, prompt, { ...race, scorer: judge })
+      scores.push(branches.map(({ scores }) => scores))
+      await judge.close()
+    }
+    const [mirrored, again] = scores as [(typeof scores)[number], (typeof scores)[number]]
+    expect(mirrored.flat().length).toBeGreaterThan(40)
+    for (const [i, branch] of mirrored.entries()) {
+      expect(branch.map(({ tokens }) => tokens)).toEqual(again[i]?.map(({ tokens }) => tokens))
+      for (const [at, { score }] of branch.entries()) expect(score).toBeCloseTo(again[i]?.[at]?.score as number, 3)
     }
   })
 })

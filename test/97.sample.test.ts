@@ -205,6 +205,13 @@ describe('winnow sample', () => {
     })
   })
 
+  it('says its command without the secrets of an address', async () => {
+    const model = 'https://example.org/model.gguf?key=secret'
+    const argv = ['--prompts', await file('{"prompt":"x"}'), '--out', fresh(), '--json', ...scripted]
+    const { out } = await sample([...argv, '-m', model], {}, opening())
+    expect(JSON.parse(out).command).toBe(`winnow sample ${argv.join(' ')} -m https://example.org/model.gguf`)
+  })
+
   it('says on a terminal how far it is, how fast, and how long it will take', async () => {
     const argv = ['--prompts', await file('{"prompt":"x"}', '{"prompt":"y"}'), '--out', fresh(), '-n', '8']
     let calls = 0

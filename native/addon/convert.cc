@@ -349,6 +349,7 @@ static Napi::Value from_advance(Napi::Env env, const Advance& advance) {
   to["counts"] = from_int32s(env, advance.counts);
   to["status"] = copy_out<Napi::Uint8Array>(env, advance.status);
   to["cuts"] = from_int32s(env, advance.cuts);
+  to["cutTokens"] = from_int32s(env, advance.cut_tokens);
   to["tokens"] = from_int32s(env, advance.tokens);
   to["logprobs"] = from_floats(env, advance.logprobs);
   to["entropies"] = from_floats(env, advance.entropies);

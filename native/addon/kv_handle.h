@@ -35,10 +35,11 @@ class KvHandle final : public Resource, public std::enable_shared_from_this<KvHa
   // collector what a small object stands for.
   void adopt(Napi::Env env) {
     AddonData::of(env).jobs->own(this->weak_from_this());
-    Napi::MemoryManagement::AdjustExternalMemory(env, bytes());
+    adopted_ = bytes();
+    Napi::MemoryManagement::AdjustExternalMemory(env, adopted_);
   }
   void disown(Napi::BasicEnv env) const {
-    if (!closing_ && !closed_) Napi::MemoryManagement::AdjustExternalMemory(env, -bytes());
+    if (!closing_ && !closed_) Napi::MemoryManagement::AdjustExternalMemory(env, -adopted_);
   }
 
   // Starts a job unless one is in flight or the memory is closed.
@@ -56,9 +57,14 @@ class KvHandle final : public Resource, public std::enable_shared_from_this<KvHa
     using Worker = PromiseWorker<Result>;
     typename Worker::Steps steps;
     steps.work = [self, after, work] {
-      Result result = work(*self->memory_);
-      *after = self->memory_->occupancy();
-      return result;
+      try {
+        Result result = work(*self->memory_);
+        *after = self->memory_->occupancy();
+        return result;
+      } catch (...) {
+        *after = self->memory_->occupancy();
+        throw;
+      }
     };
     steps.convert = std::move(convert);
     steps.abort = [self] { self->memory_->request_abort(); };
@@ -133,7 +139,7 @@ class KvHandle final : public Resource, public std::enable_shared_from_this<KvHa
       self->closed_ = true;
     };
     steps.settled = [self](Napi::Env on) {
-      Napi::MemoryManagement::AdjustExternalMemory(on, -self->bytes());
+      Napi::MemoryManagement::AdjustExternalMemory(on, -self->adopted_);
       for (const Napi::Promise::Deferred& closer : self->closers_) closer.Resolve(on.Undefined());
       self->closers_.clear();
     };
@@ -143,9 +149,10 @@ class KvHandle final : public Resource, public std::enable_shared_from_this<KvHa
   const char* noun_;
   std::unique_ptr<Memory> memory_;  // used by the job's thread while busy; null once closed
   Occupancy occupancy_;
-  bool busy_ = false;                             // a job is in flight, be it the one that frees the memory
-  bool closing_ = false;                          // close() was called
-  bool closed_ = false;                           // the memory is gone, after close() or shutdown
+  std::int64_t adopted_ = 0;  // bytes that the garbage collector was told of; a pool may take another shape meanwhile
+  bool busy_ = false;         // a job is in flight, be it the one that frees the memory
+  bool closing_ = false;      // close() was called
+  bool closed_ = false;       // the memory is gone, after close() or shutdown
   std::vector<Napi::Promise::Deferred> closers_;  // of close(), waiting
 };
 

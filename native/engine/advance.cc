@@ -24,6 +24,7 @@ Advance take_untold(Race& race, AdvanceReason reason) {
     told.counts.push_back(static_cast<std::int32_t>(taken));
     told.status.push_back(static_cast<std::uint8_t>(branch.status));
     told.cuts.push_back(branch.cut);
+    told.cut_tokens.push_back(branch.cut_tokens);
     told.tokens.insert(told.tokens.end(), branch.tokens.end() - taken, branch.tokens.end());
     append(told.logprobs, branch.logprobs);
     append(told.entropies, branch.entropies);

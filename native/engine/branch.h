@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -21,12 +22,14 @@ struct Branch {
   std::optional<BranchRules> rules;        // nothing where the fork asks for none
   std::optional<StopScan> scan;            // likewise
   int cut = 0;                             // bytes to take off its text: a stop string, and what came with it
+  int cut_tokens = 0;                      // whole tokens of these
   BranchStatus status = BranchStatus::live;
-  int stream = -1;     // -1 while it holds no cells: it ended, or is parked
-  int length = 0;      // cells it holds (or held): prompt and decoded tokens
-  int generated = 0;   // decoded tokens
-  int row = -1;        // its row in the logits and states of the last decode; -1 where others were decoded since
-  bool drawn = false;  // `next` is sampled and not yet decoded
+  int stream = -1;    // -1 while it holds no cells: it ended, or is parked
+  int length = 0;     // cells it holds (or held): prompt and decoded tokens
+  int generated = 0;  // decoded tokens
+  int row = -1;       // its row in the logits and states of the last decode; -1 where others were decoded since
+  std::exception_ptr failure;  // of the draw: for whoever takes the token
+  bool drawn = false;          // `next` is sampled and not yet decoded
   Sampled next;
   Certainty next_certainty;
   Confidence confidence;

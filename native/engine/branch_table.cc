@@ -43,6 +43,7 @@ void BranchTable::fork(Race& race, const Branch& like) {
   const ForkParams& fork = *like.fork;
   const int source = race.prompt_stream;
   const int first = static_cast<int>(race.branches.size());
+  race.branches.reserve(race.branches.size() + static_cast<std::size_t>(fork.count));
   for (int i = 0; i < fork.count; ++i) {
     race.branches.push_back(like);
     race.branches.back().id = static_cast<std::int32_t>(fork.first_candidate) + i;

@@ -70,6 +70,7 @@ class Reader {
     const std::size_t start = at_;
     while (is_word(peek())) ++at_;
     if (at_ == start) fail("no rule name");
+    if (at_ - start > Grammar::kMostName) fail("a rule name of more than 256 letters");
     return text_.substr(start, at_ - start);
   }
 

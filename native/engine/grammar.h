@@ -24,6 +24,7 @@ struct Grammar {
   static constexpr std::size_t kMostText = 1 << 20;      // bytes
   static constexpr std::size_t kMostElements = 1 << 18;  // once repetitions are written out
   static constexpr int kMostNesting = 256;               // groups within groups
+  static constexpr std::size_t kMostName = 256;          // letters of a rule's name
 
   enum class Kind : std::uint8_t { end, alternative, rule, characters, token, other_token };
   struct Element {

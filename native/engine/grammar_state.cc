@@ -73,14 +73,19 @@ bool GrammarState::operator<(const GrammarState& other) const {
 bool GrammarState::expand(Stack stack, Effort& effort, std::vector<Stack>& out) const {
   const Grammar& rules = *grammar_;
   std::vector<Stack> todo;
-  todo.push_back(std::move(stack));
+  // Counted before they are there: a rule may have very many alternatives.
+  const auto add = [&](Stack next) {
+    effort.stacks += 1;
+    effort.positions += next.size() + 1;
+    if (effort.positions > kMostPositions) return false;
+    todo.push_back(std::move(next));
+    return true;
+  };
+  if (!add(std::move(stack))) return false;
   std::set<Stack> seen;
   while (!todo.empty()) {
     Stack current = std::move(todo.back());
     todo.pop_back();
-    effort.stacks += 1;
-    effort.positions += current.size() + 1;
-    if (effort.positions > kMostPositions) return false;
     if (current.empty() || top(current).kind != Kind::rule) {
       out.push_back(std::move(current));
       continue;
@@ -91,8 +96,9 @@ bool GrammarState::expand(Stack stack, Effort& effort, std::vector<Stack>& out) 
     current.pop_back();
     if (!rules.ends(rest)) current.push_back(rest);
     for (bool more = true; more;) {
-      todo.push_back(current);
-      if (!rules.ends(position)) todo.back().push_back(position);
+      Stack next = current;
+      if (!rules.ends(position)) next.push_back(position);
+      if (!add(std::move(next))) return false;
       while (!rules.ends(position)) ++position;
       more = rules.elements[static_cast<std::size_t>(position++)].kind == Kind::alternative;
     }
@@ -111,8 +117,10 @@ bool GrammarState::pass(const Stack& stack, Effort& effort, std::vector<Stack>& 
 bool GrammarState::meets(const Stack& stack, std::uint32_t low, std::uint32_t high) const {
   if (stack.empty() || top(stack).kind != Kind::characters) return false;
   const auto first = grammar_->ranges.begin() + top(stack).value;
-  return std::any_of(first, first + top(stack).count,
-                     [&](const Grammar::Range& range) { return range.low <= high && low <= range.high; });
+  const auto last = first + top(stack).count;
+  const auto at = std::lower_bound(first, last, low,
+                                   [](const Grammar::Range& range, std::uint32_t value) { return range.high < value; });
+  return at != last && at->low <= high;
 }
 
 GrammarState GrammarState::after_character(std::uint32_t character, Effort& work) const {

@@ -95,9 +95,11 @@ Prefill Pool::prefill(const std::vector<Token>& prompt, double deadline_seconds)
   const bool whole = decode_prompt(streams, stream, prompt, held, deadline);
   result.seconds = seconds_since(start);
   if (whole) {
+    std::vector<float> logits(streams.logits(0), streams.logits(0) + state_->vocabulary()), state;
+    if (params().states) state.assign(streams.state(0), streams.state(0) + state_->width());
     Race& race = branches.open(prompt, hash_prompt(prompt));
-    race.logits.assign(streams.logits(0), streams.logits(0) + state_->vocabulary());
-    if (params().states) race.state.assign(streams.state(0), streams.state(0) + state_->width());
+    race.logits = std::move(logits);
+    race.state = std::move(state);
     result.race = race.id;
     result.tokens = static_cast<int>(prompt.size());
     result.decoded = result.tokens - held;
@@ -269,10 +271,14 @@ void Pool::park(RaceId id, const std::vector<std::int32_t>& ids, bool copy) {
 // The prompt, and what the branch wrote behind it, into an empty stream.
 void Pool::State::decode_again(int stream, const Race& race, const Branch* branch) {
   const int prompt = static_cast<int>(race.prompt.size());
-  if (branch != nullptr && race.prompt_stream >= 0 && race.prompt_stream != stream) {
-    streams->copy(race.prompt_stream, stream);
+  const int kept = race.prompt_stream;
+  // In streams made anew it may not be there yet.
+  if (kept >= 0 && kept != stream && streams->last(kept) + 1 == prompt) {
+    streams->copy(kept, stream);
   } else {
-    replay(*streams, stream, race.prompt, 0);
+    // Cut as it was when it was first decoded.
+    replay(*streams, stream, {race.prompt.begin(), race.prompt.end() - 1}, 0);
+    replay(*streams, stream, {race.prompt.back()}, prompt - 1);
   }
   if (branch != nullptr) replay(*streams, stream, branch->tokens, prompt);
 }
@@ -294,6 +300,12 @@ void Pool::resume(RaceId id, const std::vector<std::int32_t>& ids) {
                                           " branches, one for each free stream, but received " +
                                           std::to_string(parked.size()));
   }
+  for (const Branch* const branch : parked) {
+    if (branch->length <= streams.limit()) continue;
+    throw EngineError("OPTION_INVALID", "Expected streams of at least " + std::to_string(branch->length) +
+                                            " cells for a parked branch but received " +
+                                            std::to_string(streams.limit()));
+  }
   state_->step.keep_rows();
   for (Branch* const branch : parked) {
     const int stream = branches.used();
@@ -312,12 +324,17 @@ void Pool::resume(RaceId id, const std::vector<std::int32_t>& ids) {
 // Everybody's cells into streams made anew: from the copies, or decoded again where there are none.
 void Pool::State::put_back(const std::vector<std::vector<std::uint8_t>>& cells) {
   branches.remade();
-  for (int stream = 0; stream < branches.used(); ++stream) {
-    if (cells.empty()) {
-      decode_again(stream, branches.owner(stream), branches.at(stream));
-    } else {
-      streams->load(stream, cells[static_cast<std::size_t>(stream)]);
+  try {
+    for (int stream = 0; stream < branches.used(); ++stream) {
+      if (cells.empty()) {
+        decode_again(stream, branches.owner(stream), branches.at(stream));
+      } else {
+        streams->load(stream, cells[static_cast<std::size_t>(stream)]);
+      }
     }
+  } catch (...) {
+    streams->end();  // some hold nothing of what they are said to
+    throw;
   }
 }
 
@@ -326,6 +343,7 @@ void Pool::reshape(int count, int cells_per_stream) {
   BranchTable& branches = state_->branches;
   streams.require_usable();
   const PoolParams before = params();
+  streams.check_shape(count, cells_per_stream);
   check_shape(count, cells_per_stream, branches);
   state_->step.keep_rows();
   std::vector<std::vector<std::uint8_t>> cells;
@@ -335,8 +353,9 @@ void Pool::reshape(int count, int cells_per_stream) {
   }
   try {
     streams.remake(count, cells_per_stream);
-  } catch (const EngineError& error) {
-    if (error.code() == "NATIVE_ASSERT") throw;
+  } catch (const std::exception& error) {
+    const auto* const own = dynamic_cast<const EngineError*>(&error);
+    if (own != nullptr && own->code() == "NATIVE_ASSERT") throw;
     streams.remake(before.streams, before.cells_per_stream);
     state_->put_back(cells);
     throw;

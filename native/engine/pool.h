@@ -102,9 +102,9 @@ struct Advance {
   int steps = 0;                       // decode steps it took part in
   std::vector<std::int32_t> branches;  // ids of branches that took tokens or ended, ascending
   std::vector<std::int32_t> counts;
-  std::vector<std::uint8_t> status;  // BranchStatus after the call
-  std::vector<std::int32_t> cuts;    // bytes to take off the end of its text
-  std::vector<Token> tokens;         // end and stop tokens are not included
+  std::vector<std::uint8_t> status;            // BranchStatus after the call
+  std::vector<std::int32_t> cuts, cut_tokens;  // bytes to take off the end of its text, and whole tokens of these
+  std::vector<Token> tokens;                   // end and stop tokens are not included
   std::vector<float> logprobs;
   std::vector<float> entropies;
   std::vector<float> certainties, top_confidences;  // empty unless the fork asked for them
@@ -149,7 +149,9 @@ class Pool {
 
   // Takes all these races on, step by step, until the first of them is where it was to go, settled or full; in the
   // order of the turns. deadline_seconds: budget of this call, 0 for none. Throws RACE_UNKNOWN, NOT_PREFILLED (a race
-  // that was never forked), OPTION_INVALID.
+  // that was never forked), OPTION_INVALID, LOGITS_INVALID (a branch that takes part), STREAMS_FULL (`deterministic`:
+  // no cell is free beside a branch that is decoded alone). Then nothing was decoded in the step at hand, and what was
+  // taken before is told by the next call.
   std::vector<Advance> advance(const std::vector<Turn>& turns, double deadline_seconds = 0);
 
   // Ends live and parked branches and frees their cells at once; ids that already ended are ignored. Throws
@@ -158,7 +160,7 @@ class Pool {
 
   // Frees the cells of live branches, which go on after resume(); others are ignored. With `copy` the cells are kept in
   // the host's memory and come back exact; otherwise, and where the model's cannot be copied, the tokens are decoded
-  // again. Throws BRANCH_UNKNOWN, RACE_UNKNOWN, OUT_OF_MEMORY (the copies).
+  // again, which moves their last bits. Throws BRANCH_UNKNOWN, RACE_UNKNOWN, OUT_OF_MEMORY (the copies).
   void park(RaceId race, const std::vector<std::int32_t>& ids, bool copy);
   // Parked branches into free streams, in the order of the ids; others are ignored. Throws STREAMS_FULL,
   // BRANCH_UNKNOWN, RACE_UNKNOWN.

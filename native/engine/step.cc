@@ -21,7 +21,16 @@ Step::Step(Streams& streams, BranchTable& branches)
       scratch_(static_cast<std::size_t>(streams.params().threads)) {}
 
 void Step::draw_one(Branch& branch, int worker) {
-  RulesScratch& scratch = scratch_[static_cast<std::size_t>(worker)];
+  try {
+    draw_next(branch, scratch_[static_cast<std::size_t>(worker)]);
+  } catch (const EngineError&) {
+    // It may be drawn while another race is decoded, which has no part in it.
+    branch.failure = std::current_exception();
+  }
+  branch.drawn = true;
+}
+
+void Step::draw_next(Branch& branch, RulesScratch& scratch) {
   const Race& race = branches_.owner(branch.stream);
   const ForkParams& fork = *branch.fork;
   const float* const logits = branches_.logits(race, branch);
@@ -42,7 +51,6 @@ void Step::draw_one(Branch& branch, int worker) {
     }
   }
   if (fork.certainties) branch.next_certainty = certainty_of(logits, vocabulary, scratch.sampler);
-  branch.drawn = true;
 }
 
 void Step::draw(const std::vector<Branch*>& branches) {
@@ -59,6 +67,8 @@ void Step::draw(const std::vector<Branch*>& branches) {
 
 void Step::sample(const std::vector<Branch*>& taking) {
   draw(taking);
+  for (const Branch* const branch : taking)
+    if (branch->failure) std::rethrow_exception(branch->failure);
   bool any = false;
   for (Branch* const branch : taking) {
     const Token token = branch->next.token;
@@ -75,6 +85,7 @@ void Step::sample(const std::vector<Branch*>& taking) {
       // Of this token a part may be shown, so it is taken; nothing follows it, so it is not decoded.
       branch->status = BranchStatus::stop;
       branch->cut = cut->text;
+      branch->cut_tokens = cut->tokens;
       take(*branch);
     } else {
       continue;
@@ -183,8 +194,9 @@ void Step::decode(const std::vector<Branch*>& taking) {
     } else {
       streams_.free_cells(stream);
     }
-    const Branch* const beside = rows[i > 0 ? i - 1 : i + 1].branch;
-    ++branches_.owner(beside->stream).rows;
+    // The one before it in the next stream, or else the one it stands in front of.
+    const bool behind = i > 0 && rows[i - 1].branch != nullptr && rows[i - 1].stream == stream - 1;
+    ++branches_.owner(rows[behind ? i - 1 : i + 1].stream).rows;
   }
 
   bool any = false;

@@ -34,6 +34,7 @@ class Step {
   std::optional<StopScan::Cut> found_stop(const Branch& branch) const;
   static void take(Branch& branch);
   void draw_one(Branch& branch, int worker);
+  void draw_next(Branch& branch, RulesScratch& scratch);
   void keep_rows_of_others(const std::vector<Branch*>& taking);
   // A row of a decode. A ghost is decoded for its neighbours' sake, and its cell is given back at once.
   struct Row {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <new>
 #include <utility>
@@ -108,11 +109,22 @@ void Streams::make() {
   batch_ = std::move(batch);
 }
 
-void Streams::remake(int streams, int cells_per_stream) {
+PoolParams Streams::shaped(int streams, int cells_per_stream) const {
+  const ModelFacts& facts = model_->facts();
   PoolParams wanted = params_;
   wanted.streams = streams;
-  wanted.cells_per_stream = cells_per_stream;
-  wanted = resolve_params(wanted, model_->facts());
+  // A shape that was rounded up to a block may be asked for again.
+  const bool rounded = cells_per_stream > facts.context_train && cells_per_stream - facts.context_train < kCellBlock;
+  wanted.cells_per_stream = rounded ? facts.context_train : cells_per_stream;
+  return resolve_params(wanted, facts);
+}
+
+void Streams::end() {
+  if (batch_ != nullptr) batch_->end();
+}
+
+void Streams::remake(int streams, int cells_per_stream) {
+  const PoolParams wanted = shaped(streams, cells_per_stream);
   batch_.reset();  // first: there may not be room for both
   memory_ = nullptr;
   logits_ = states_ = nullptr;
@@ -192,7 +204,11 @@ int Streams::last(int stream) const {
 
 bool Streams::movable() const {
   const llama_model* const raw = model_->raw();
-  return !llama_model_is_recurrent(raw) && !llama_model_is_hybrid(raw) && llama_model_n_swa(raw) == 0;
+  // These keep a second cache beside the first, which the saved form has behind it.
+  constexpr const char* kTwofold[] = {"deepseek32", "glm-dsa", "hy_v4", "minimax-m3"};
+  const std::string& architecture = model_->facts().architecture;
+  return !llama_model_is_recurrent(raw) && !llama_model_is_hybrid(raw) && llama_model_n_swa(raw) == 0 &&
+         std::find(std::begin(kTwofold), std::end(kTwofold), architecture) == std::end(kTwofold);
 }
 
 std::vector<std::uint8_t> Streams::save(int stream) {

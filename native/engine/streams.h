@@ -78,6 +78,10 @@ class Streams {
   // Makes the streams anew, empty, in another shape. Throws what open() does; then there are none, and remake() may be
   // called again.
   void remake(int streams, int cells_per_stream);
+  // What remake() would refuse without a try. Throws OPTION_INVALID, CONTEXT_TOO_LONG.
+  void check_shape(int streams, int cells_per_stream) const { shaped(streams, cells_per_stream); }
+  // From now on require_usable() throws POOL_DEAD.
+  void end();
 
   // While armed, a decode on the CPU stops between two nodes of its graph once the abort flag is set or the
   // deadline has passed. Only where the tokens are given (a prompt, a mirror), and what a cut decode left behind is
@@ -89,6 +93,7 @@ class Streams {
  private:
   Streams() = default;
   void make();
+  PoolParams shaped(int streams, int cells_per_stream) const;
 
   std::shared_ptr<Model> model_;
   const std::atomic<bool>* abort_ = nullptr;

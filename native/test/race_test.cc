@@ -335,6 +335,70 @@ TEST(Race, StaysWhereItIsWhenThereIsNoRoomForTheNewShape) {
   EXPECT_EQ(records, whole);
 }
 
+// Races of one branch each, in a full pool: a lone row has its ghost before or behind it.
+TEST(Race, HasAGhostBesideEveryLoneBranchAndPaysForItsOwn) {
+  const std::unique_ptr<Pool> pool = Pool::create(small(), exact(4));
+  std::vector<RaceId> races;
+  for (int i = 0; i < 4; ++i) {
+    races.push_back(pool->prefill(kPrompt).race);
+    pool->fork(races.back(), fork_of(1, 1000, static_cast<std::uint64_t>(i)));
+  }
+  Records first, last;
+  const std::vector<Advance> ends = pool->advance({{races[0], 3}, {races[3], 3}});
+  gather(ends[0], first);
+  gather(ends[1], last);
+  EXPECT_EQ(ends[0].decoded, 6);
+  EXPECT_EQ(ends[1].decoded, 6);
+  read_states(*pool, races[0], first);
+  read_states(*pool, races[3], last);
+  EXPECT_EQ(first, alone(kPrompt, fork_of(1, 1000, 0), 3));
+  EXPECT_EQ(last, alone(kPrompt, fork_of(1, 1000, 3), 3));
+
+  const std::unique_ptr<Pool> six = Pool::create(small(), exact(6));
+  const RaceId pair = six->prefill(kPrompt).race;
+  six->fork(pair, fork_of(2));
+  const RaceId between = six->prefill(kPrompt).race;
+  six->fork(between, fork_of(3));
+  const RaceId lone = six->prefill(kOther).race;
+  six->fork(lone, fork_of(1));
+  const std::vector<Advance> both = six->advance({{pair, 4}, {lone, 4}});
+  EXPECT_EQ(both[0].decoded, 8);
+  EXPECT_EQ(both[1].decoded, 8) << "its ghost stands before it";
+}
+
+TEST(Race, DoesNotResumeIntoStreamsThatAreTooShortAndHarmsNobodyByTrying) {
+  const std::unique_ptr<Pool> pool = Pool::create(small(), exact(3, 512));
+  const RaceId race = pool->prefill(kPrompt).race;
+  pool->fork(race, fork_of(3));
+  pool->advance({{race, 300}});
+  pool->park(race, {0}, true);
+  pool->park(race, {1, 2}, false);
+  pool->reshape(2, 256);
+  EXPECT_EQ(code_of([&] { pool->resume(race, {0}); }), "OPTION_INVALID");
+  EXPECT_EQ(code_of([&] { pool->resume(race, {1}); }), "OPTION_INVALID");
+  pool->reshape(3, 512);
+  pool->resume(race, {0, 1, 2});
+  EXPECT_EQ(pool->advance({{race, 310}})[0].tokens.size(), 30u);
+}
+
+TEST(Race, KeepsAShapeThatWasRoundedBeyondTheTrainedContext) {
+  RandomModelParams shape = small_model();
+  shape.tokenizer = "none";
+  shape.context = 300;
+  const std::shared_ptr<Model> model = load(model_file(shape));
+  const std::unique_ptr<Pool> pool = Pool::create(model, exact(2, 256));
+  const RaceId race = pool->prefill(kPrompt).race;
+  pool->fork(race, fork_of(2));
+  EXPECT_EQ(pool->advance({{race, 1000}})[0].reason, AdvanceReason::full);
+  pool->reshape(2, 512);
+  EXPECT_EQ(pool->occupancy().cells_per_stream, 512);
+  const Advance rest = pool->advance({{race, 1000}})[0];
+  EXPECT_EQ(rest.reason, AdvanceReason::full) << "at the end of the context";
+  EXPECT_EQ(rest.steps, 300 - 256);
+  EXPECT_EQ(code_of([&] { pool->reshape(2, 600); }), "CONTEXT_TOO_LONG");
+  EXPECT_EQ(pool->occupancy().cells_used, 2 * 300);
+}
+
 TEST(Race, RefusesWhatThereIsNoStreamFor) {
   const std::unique_ptr<Pool> pool = Pool::create(small(), pool_of(3));
   const RaceId first = pool->prefill(kPrompt).race;

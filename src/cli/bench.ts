@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { withoutSecrets } from '../address.js'
 import { parseArms } from '../arm.js'
 import { splitArms } from '../arm-text.js'
 import { embedded } from '../embedded.js'
@@ -6,6 +7,7 @@ import type { open as openEngine } from '../engine.js'
 import { expected } from '../errors.js'
 import { resolveBestOf, resolveCandidates } from '../options.js'
 import { readProblems } from '../problems.js'
+import { nativeRules } from '../sampling-rules.js'
 import type { Conditions } from '../trial.js'
 import { benchStyles } from './bench-report.js'
 import { Downloads } from './downloads.js'
@@ -64,7 +66,7 @@ export function benchCommand(
   addRerankerFlag(command)
   addOutputFlags(command)
   command.action(async (flags: BenchFlags) => {
-    finish(await bench(terminal, open, flags, `winnow ${argv.join(' ')}`))
+    finish(await bench(terminal, open, flags, `winnow ${argv.map(withoutSecrets).join(' ')}`))
   })
   return command
 }
@@ -76,7 +78,7 @@ async function bench(
   invocation: string
 ): Promise<number> {
   const { alpha, margin, right, hopeless, checkpoints } = flags
-  const conditions = conditionsOf(flags)
+  const conditions = await conditionsOf(flags)
   if (!benchStyles.includes(flags.output))
     throw expected('OPTION_INVALID', `one of ${benchStyles.join(', ')}`, '--output', flags.output)
   if (!Number.isSafeInteger(flags.limit) || flags.limit < 0) {
@@ -107,9 +109,9 @@ async function bench(
   }
 }
 
-function conditionsOf(flags: BenchFlags): Conditions {
+async function conditionsOf(flags: BenchFlags): Promise<Conditions> {
   const { seed, maxTokens, deterministic, raw } = flags
   const sampling = samplingOf(flags)
-  resolveBestOf({ seed, maxTokens, deterministic, raw, sampling })
+  await nativeRules(resolveBestOf({ seed, maxTokens, deterministic, raw, sampling }).sampling)
   return { n: resolveCandidates(flags.candidates), seed, sampling, maxTokens, deterministic, raw }
 }

@@ -5,10 +5,12 @@ import { bytesText } from '../bytes.js'
 import { calibrate } from '../calibrate.js'
 import { checkWritable, writeCalibration } from '../calibrated.js'
 import type { Calibration, SettingTrial } from '../calibration.js'
+import { localModel } from '../download.js'
 import { embedded } from '../embedded.js'
 import { sha256 } from '../model.js'
-import { resolveCandidates } from '../options.js'
+import { resolveCandidates, resolveOpen } from '../options.js'
 import { calibrationName } from './calibrated.js'
+import { Downloads } from './downloads.js'
 import { exit, onInterrupt } from './exit.js'
 import { add, number, seconds } from './flag.js'
 import { ProgressLine } from './progress-line.js'
@@ -17,7 +19,7 @@ import { addOutputFlags, type ModelFlags, type OutputFlags } from './settings.js
 import { drawTable } from './table.js'
 import type { Terminal } from './terminal.js'
 
-interface CalibrateFlags extends Pick<ModelFlags, 'model' | 'gpu' | 'gpuLayers'>, OutputFlags {
+interface CalibrateFlags extends Pick<ModelFlags, 'model' | 'models' | 'gpu' | 'gpuLayers'>, OutputFlags {
   readonly candidates: number
   readonly promptTokens: number
   readonly tokens: number
@@ -36,7 +38,8 @@ export function calibrateCommand(
   command.description(
     'measure which threads, prompt batch, attention and KV type are fastest here, and write the choice'
   )
-  add(command, '-m, --model <path>', 'GGUF model (default: the embedded one)')
+  add(command, '-m, --model <path>', 'GGUF model, path or address (default: the embedded one)')
+  add(command, '--models <folder>', 'where models given by address are kept (default: winnow/models in ~/.cache)')
   add(command, '--gpu <variant>', 'llama.cpp to use: auto, cuda, vulkan, metal or cpu', 'auto')
   add(command, '--gpu-layers <count>', 'layers on the device, -1 for all', -1, number)
   add(command, '-n, --candidates <count>', 'candidates to measure with, 1 to 256', 64, number)
@@ -52,20 +55,23 @@ export function calibrateCommand(
 }
 
 async function run(terminal: Terminal, measure: typeof calibrate, flags: CalibrateFlags): Promise<number> {
-  const { model, gpu, gpuLayers, candidates, promptTokens, tokens, seconds, allowNumerics } = flags
+  const { models, gpu, gpuLayers, candidates, promptTokens, tokens, seconds, allowNumerics } = flags
   const n = resolveCandidates(candidates)
+  resolveOpen({ gpu, gpuLayers, models })
   const out = resolve(terminal.cwd, flags.out)
   await checkWritable(out)
   const interruption = onInterrupt(terminal)
+  const { signal } = interruption
+  const downloads = new Downloads(terminal, flags.quiet, signal)
   const line = flags.quiet ? null : new ProgressLine(terminal)
   try {
-    const { signal } = interruption
+    const model = await localModel(flags.model ?? embedded.model, { models, ...downloads.options })
     const onTrial = (trial: SettingTrial) => line?.say(`${trial.setting} ${nameOf(trial)}: round ${trial.rounds}`)
     const options = { n, promptTokens, tokens, seconds, allowNumerics, signal, onTrial, gpu, gpuLayers }
     const calibration = await measure(model, options)
     line?.end()
     await writeCalibration(out, model, calibration, { gpu, gpuLayers })
-    const text = flags.json ? await jsonOf(calibration, flags) : textOf(calibration)
+    const text = flags.json ? await jsonOf(calibration, model, flags) : textOf(calibration)
     terminal.stdout.write(`${text}\n`)
     if (!flags.quiet) terminal.stderr.write(`Written to ${flags.out}.\n`)
     return exit.done
@@ -75,6 +81,7 @@ async function run(terminal: Terminal, measure: typeof calibrate, flags: Calibra
     terminal.stderr.write(`Nothing was written to ${flags.out}.\n`)
     return interruption.code
   } finally {
+    downloads.end()
     interruption.release()
   }
 }
@@ -116,13 +123,16 @@ function textOf({ n, promptTokens, tokens, seconds, trials, choices }: Calibrati
 }
 
 /** For programs: the same, with what it takes to make it again. */
-async function jsonOf(calibration: Calibration, { model, gpu, gpuLayers, seconds, allowNumerics }: CalibrateFlags) {
+async function jsonOf(
+  calibration: Calibration,
+  model: string,
+  { gpu, gpuLayers, seconds, allowNumerics }: CalibrateFlags
+): Promise<string> {
   const { binding } = loadBinding({ gpu })
   const runtime = { addon: binding.addonVersion, llama: binding.llamaVersion(), devices: binding.devices() }
-  const path = model ?? embedded.model
   return JSON.stringify({
     ...machineOf(runtime),
-    model: { file: basename(path), sha256: await sha256(path) },
+    model: { file: basename(model), sha256: await sha256(model) },
     options: { gpu, gpuLayers, seconds, allowNumerics },
     layout: 'streams',
     ...calibration

@@ -4,30 +4,27 @@ import type { Command, Option } from 'commander'
 import { describe, expected, WinnowError } from '../errors.js'
 import { nearest } from '../options.js'
 import { isSwitch } from './flag.js'
+import { jsonFlags } from './rules.js'
 import type { Terminal } from './terminal.js'
 
 export const configName = 'winnow.config.json'
 
 /**
- * Puts what the project's winnow.config.json says below flags and environment. Its keys are the long names of flags,
- * in camel case (`"maxTokens": 256`). Throws CONFIG_INVALID.
+ * Puts what the project's winnow.config.json says below flags and environment of the command that runs. Its keys are the
+ * long names of flags of any of `commands`, in camel case (`"maxTokens": 256`). Throws CONFIG_INVALID, and what parsing the
+ * flag does.
  */
-export function applyConfig(commands: readonly Command[], { cwd }: Terminal): void {
+export function applyConfig(running: Command, commands: readonly Command[], { cwd }: Terminal): void {
   const path = join(cwd, configName)
   if (!existsSync(path)) return
   for (const [key, value] of Object.entries(readConfig(path))) {
     if (key === '$schema') continue
-    const owners = commands.flatMap((command) => {
-      const option = command.options.find((candidate) => candidate.attributeName() === key)
-      return option === undefined ? [] : [{ command, option }]
-    })
-    if (owners.length === 0) throw unknownKey(key, path, commands)
-    for (const { command, option } of owners) {
-      const parsed = configValue(option, value, `${key} in ${path}`)
-      const source = command.getOptionValueSource(key)
-      if (source === 'cli' || source === 'env') continue
-      command.setOptionValueWithSource(key, parsed, 'config')
-    }
+    const named = ({ options }: Command) => options.find((option) => option.attributeName() === key)
+    if (!commands.some(named)) throw unknownKey(key, path, commands)
+    const option = named(running)
+    const source = running.getOptionValueSource(key)
+    if (option === undefined || source === 'cli' || source === 'env') continue
+    running.setOptionValueWithSource(key, configValue(option, value, `${key} in ${path}`), 'config')
   }
 }
 
@@ -50,10 +47,12 @@ function configValue(option: Option, value: unknown, where: string): unknown {
     if (typeof value === 'boolean') return value
     throw expected('CONFIG_INVALID', 'true or false', where, value)
   }
-  if (typeof value !== 'string' && typeof value !== 'number') {
+  const isJson = jsonFlags[option.attributeName()]?.(value) === true
+  if (!isJson && typeof value !== 'string' && typeof value !== 'number') {
     throw expected('CONFIG_INVALID', 'text or a number', where, value)
   }
-  return option.parseArg === undefined ? String(value) : option.parseArg(String(value), undefined)
+  const text = isJson ? JSON.stringify(value) : String(value)
+  return option.parseArg === undefined ? text : option.parseArg(text, undefined)
 }
 
 function unknownKey(key: string, path: string, commands: readonly Command[]): WinnowError {

@@ -22,6 +22,8 @@ const usage: ReadonlySet<string> = new Set([
   'CONFIG_INVALID',
   'PROMPT_EMPTY',
   'PROMPT_INVALID',
+  'GRAMMAR_INVALID',
+  'TOKEN_INVALID',
   'DEVICE_UNKNOWN',
   'HEAD_MISSING',
   'RESULTS_MISMATCH'

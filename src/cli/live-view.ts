@@ -10,7 +10,7 @@ const pause = 100
 export class LiveView {
   readonly #terminal: Terminal
   readonly #title: string
-  readonly #textOf: (tokens: Int32Array) => Promise<string>
+  readonly #textOf: (tokens: Int32Array, cut: number) => Promise<string>
   readonly #color: boolean
   readonly #watched: boolean
   #height = 0
@@ -21,7 +21,7 @@ export class LiveView {
   /** The checkpoint that came too soon after a frame for one of its own. */
   #undrawn: Progress | null = null
 
-  constructor(terminal: Terminal, title: string, textOf: (tokens: Int32Array) => Promise<string>) {
+  constructor(terminal: Terminal, title: string, textOf: (tokens: Int32Array, cut: number) => Promise<string>) {
     this.#terminal = terminal
     this.#title = title
     this.#textOf = textOf
@@ -75,7 +75,7 @@ export class LiveView {
   #readLeader(branches: readonly Branch[]): void {
     const leader = leaderOf(branches)
     if (leader === null) return
-    this.#textOf(leader.tokens.slice(-64)).then(
+    this.#textOf(leader.tokens.slice(-64), leader.cut).then(
       (text) => {
         this.#leading = `#${leader.id} leads: …${text.replace(/\s+/g, ' ').slice(-56)}`
       },

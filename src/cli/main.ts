@@ -48,7 +48,7 @@ export async function main(argv: readonly string[], terminal: Terminal, open = o
   program.hook('preAction', async (_, command) => {
     applySwitches(command)
     if (!configured.includes(command)) return
-    applyConfig(configured, terminal)
+    applyConfig(command, configured, terminal)
     await applyCalibration(command, terminal)
   })
   for (const command of [program, ...all, ...all.flatMap((command) => command.commands)]) {

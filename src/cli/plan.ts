@@ -1,14 +1,16 @@
 import { basename } from 'node:path'
 import { Command } from 'commander'
+import { withoutSecrets } from '../address.js'
 import { loadBinding } from '../binding.js'
 import { bytesText } from '../bytes.js'
 import { localModel } from '../download.js'
 import { embedded, example } from '../embedded.js'
 import { WinnowError } from '../errors.js'
 import { sha256 } from '../model.js'
-import { resolveOpen } from '../options.js'
+import { resolveBestOf, resolveOpen } from '../options.js'
 import type { Plan } from '../plan.js'
 import { mostPlanned, planRace, type Site } from '../planning.js'
+import { nativeRules } from '../sampling-rules.js'
 import { parseBytes } from './bytes.js'
 import { Downloads } from './downloads.js'
 import { exit, onInterrupt } from './exit.js'
@@ -23,6 +25,7 @@ import {
   computeOf,
   openOptionsOf,
   policyHelp,
+  samplingOf,
   scorerHelp
 } from './settings.js'
 import { drawTable } from './table.js'
@@ -61,9 +64,10 @@ export function planCommand(terminal: Terminal, finish: (code: number) => void):
 async function showPlan(terminal: Terminal, argument: string | undefined, flags: PlanFlags): Promise<number> {
   const prompt = argument === '-' ? terminal.readStdin().trim() : (argument ?? example.prompt)
   if (flags.reranker !== undefined) {
-    const message = `Expected no reranker for a plan, which cannot size one, but received ${flags.reranker} for --reranker`
+    const message = `Expected no reranker for a plan, which cannot size one, but received ${withoutSecrets(flags.reranker)} for --reranker`
     throw new WinnowError('OPTION_INVALID', message)
   }
+  await nativeRules(resolveBestOf({ sampling: samplingOf(flags) }).sampling)
   const interruption = onInterrupt(terminal)
   const downloads = new Downloads(terminal, flags.quiet, interruption.signal)
   try {
@@ -71,7 +75,7 @@ async function showPlan(terminal: Terminal, argument: string | undefined, flags:
     const { head } = opening
     // Nothing of it is loaded.
     const rewards = new RewardModels(flags, opening)
-    const options = { ...raceOf(flags, rewards), budget: flags.budget, reward: rewards.options ?? undefined }
+    const options = { ...raceOf(flags, rewards), reward: rewards.options ?? undefined }
     const { binding } = loadBinding({ gpu: opening.gpu })
     const site: Site = {
       binding,

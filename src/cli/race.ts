@@ -7,6 +7,7 @@ export interface OneRaceFlags extends ModelFlags, RewardFlags, RaceFlags, Output
   readonly policy: string
   readonly scorer?: string
   readonly deadline?: number
+  readonly budget?: number
   readonly deterministic: boolean
   readonly compare: boolean
 }
@@ -14,11 +15,13 @@ export interface OneRaceFlags extends ModelFlags, RewardFlags, RaceFlags, Output
 /** What both are asked for. Throws OPTION_UNKNOWN, OPTION_INVALID, HEAD_NOT_FOUND. */
 export function raceOf(flags: OneRaceFlags, rewards: RewardModels) {
   const { alpha, margin, right, hopeless, checkpoints, policy, scorer, maxTokens, raw, deterministic, compare } = flags
+  const { budget } = flags
   return {
     policy: policyNamed(policy, { alpha, margin, right, hopeless, checkpoints }),
     scorer: scorer === undefined ? (rewards.default ?? undefined) : scorerNamed(scorer, (name) => rewards.named(name)),
     maxTokens,
     raw,
+    budget,
     // Only then are the two sides of a comparison about the same candidates.
     deterministic: deterministic || compare
   }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { expected, WinnowError } from '../errors.js'
 import type { SamplingRules } from '../sampling-rules.js'
+import { isObject } from '../sources/strict-json.js'
 import { add, number } from './flag.js'
 
 /** Flags for what besides the sampling decides the tokens, and what ends an answer; undefined where not given. */
@@ -20,6 +21,12 @@ export interface RuleFlags {
   readonly stop?: readonly string[]
 }
 
+/** Flags whose text may be JSON of these kinds, by name: a project's settings may have it as it is. */
+export const jsonFlags: Readonly<Record<string, (value: unknown) => boolean>> = {
+  logitBias: isObject,
+  stop: Array.isArray
+}
+
 export function addRuleFlags(command: Command): void {
   const wanted = (flags: string, help: string) => add(command, flags, help, undefined, number)
   wanted('--repeat-penalty <value>', 'divides the logits of tokens that occurred; 1 is off')
@@ -30,7 +37,8 @@ export function addRuleFlags(command: Command): void {
   wanted('--dry-base <value>', 'by which that grows with each token of the repetition (default: 1.75)')
   wanted('--dry-allowed-length <count>', 'tokens that may repeat without it (default: 2)')
   wanted('--dry-last-n <count>', 'tokens it looks back (default: 1024)')
-  add(command, '--logit-bias <list>', 'added to logits, such as "15=-5,28=never"', undefined, biasesOf)
+  const biases = 'added to logits, such as "15=-5,28=never", or the same as JSON: {"15":-5,"28":false}'
+  add(command, '--logit-bias <list>', biases, undefined, biasesOf)
   add(command, '--grammar <path>', 'GBNF grammar that answers must fit', undefined, textOf)
   add(command, '--json-schema <path>', 'JSON schema that answers must fit', undefined, schemaOf)
   add(command, '--stop <list>', 'texts that end an answer: one, or a JSON array of them', undefined, stopsOf)
@@ -46,11 +54,19 @@ export function rulesOf(flags: RuleFlags): SamplingRules {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
 }
 
+/** Which numbers a bias may have is for the options to say. */
 function biasesOf(text: string, flag: string): Record<number, number | false> {
+  const wanted = 'TOKEN=VALUE or TOKEN=never, separated by commas, or a JSON object'
+  if (text.trimStart().startsWith('{')) {
+    try {
+      return JSON.parse(text) as Record<number, number | false>
+    } catch {
+      throw expected('OPTION_INVALID', wanted, flag, text)
+    }
+  }
   const pairs = text.split(',').map((pair) => {
     const [, id, value] = /^\s*(\d{1,10})\s*=\s*(never|[-+]?\d+(?:\.\d+)?)\s*$/.exec(pair) ?? []
-    if (id === undefined)
-      throw expected('OPTION_INVALID', 'TOKEN=VALUE or TOKEN=never, separated by commas,', flag, text)
+    if (id === undefined) throw expected('OPTION_INVALID', wanted, flag, text)
     return [id, value === 'never' ? false : Number(value)] as const
   })
   return Object.fromEntries(pairs)
@@ -58,7 +74,7 @@ function biasesOf(text: string, flag: string): Record<number, number | false> {
 
 function textOf(path: string, flag: string): string {
   try {
-    return readFileSync(path, 'utf8')
+    return readFileSync(path, 'utf8').replace(/^\uFEFF/, '')
   } catch (cause) {
     const message = `Expected a file that can be read for ${flag} but received ${JSON.stringify(path)}`
     throw new WinnowError('OPTION_INVALID', message, { cause })
@@ -70,7 +86,7 @@ function schemaOf(path: string, flag: string): object {
   try {
     return JSON.parse(text) as object
   } catch (cause) {
-    const message = `Expected JSON for ${flag} but ${JSON.stringify(path)} is not: ${(cause as Error).message}`
+    const message = `Expected JSON for ${flag} but received ${JSON.stringify(path)}: ${(cause as Error).message}`
     throw new WinnowError('OPTION_INVALID', message, { cause })
   }
 }

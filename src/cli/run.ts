@@ -4,6 +4,8 @@ import type { Engine, open as openEngine } from '../engine.js'
 import { type BestOfOptions, resolveBestOf, resolveCandidates } from '../options.js'
 import { bestOfN } from '../policies/best-of-n.js'
 import type { Result } from '../result.js'
+import { nativeRules } from '../sampling-rules.js'
+import { parseBytes } from './bytes.js'
 import { Downloads } from './downloads.js'
 import { exit, onInterrupt } from './exit.js'
 import { add, seconds } from './flag.js'
@@ -32,6 +34,8 @@ export function runCommand(terminal: Terminal, open: typeof openEngine, finish: 
   add(command, '--policy <name>', `whom to kill: ${policyHelp}`, 'spec-reject')
   add(command, '--scorer <name>', `what to rank by: ${scorerHelp} (default: the head, without one mean-logprob)`)
   add(command, '--deadline <seconds>', 'take the best so far after this time (default: none)', undefined, seconds)
+  const budget = 'memory beside the weights that it may take, such as 8GiB (default: what is free)'
+  add(command, '--budget <bytes>', budget, undefined, parseBytes)
   add(command, '--deterministic', 'the same tokens for a candidate whoever else is alive', false)
   add(command, '--compare', 'run best-of-N on the same candidates too and print both costs', false)
   addRaceFlags(command)
@@ -61,7 +65,7 @@ async function run(
     const opening = { ...withThreads(openOptionsOf(flags), terminal, flags.quiet), ...downloads.options }
     const rewards = new RewardModels(flags, opening)
     const options = bestOfOptions(flags, rewards)
-    resolveBestOf(options)
+    await nativeRules(resolveBestOf(options).sampling)
     const engine = await open(flags.model, opening)
     try {
       await rewards.load()
@@ -77,7 +81,7 @@ async function run(
       const result = await race(flags.policy, {})
       const compared = flags.compare && !interruption.signal.aborted
       // Best-of-N with everything else alike.
-      const full = compared ? await race('best-of-n', { policy: bestOfN() }) : null
+      const full = compared ? await race('best-of-n', { policy: bestOfN(), budget: undefined }) : null
       const outcome = { prompt, answer, result, full }
       const asked = { ...options, ...computeOf(opening), alpha: flags.alpha, ...ownSettings(flags) }
       const text = flags.json

@@ -1,9 +1,11 @@
 import { Command } from 'commander'
+import { withoutSecrets } from '../address.js'
 import { headSha256Of } from '../arm.js'
 import type { open as openEngine } from '../engine.js'
 import { expected } from '../errors.js'
 import type { MapOptions } from '../map.js'
 import { resolveBestOf, resolveCandidates } from '../options.js'
+import { nativeRules } from '../sampling-rules.js'
 import { Downloads } from './downloads.js'
 import { onInterrupt } from './exit.js'
 import { add, number, seconds } from './flag.js'
@@ -51,7 +53,8 @@ export function sampleCommand(
   add(command, '--concurrency <count>', most, undefined, number)
   add(command, '--policy <name>', `whom to kill: ${policyHelp}`, 'spec-reject')
   add(command, '--scorer <name>', `what to rank by: ${scorerHelp} (default: the head, without one mean-logprob)`)
-  add(command, '--deadline <seconds>', 'take the best so far after this time (default: none)', undefined, seconds)
+  const late = 'take the best so far of a prompt this long after its race began (default: none)'
+  add(command, '--deadline <seconds>', late, undefined, seconds)
   add(command, '--deterministic', 'the same tokens for a candidate whoever else is alive', false)
   addRaceFlags(command)
   addModelFlags(command)
@@ -59,7 +62,7 @@ export function sampleCommand(
   addRerankerFlag(command)
   addOutputFlags(command)
   command.action(async (flags: SampleFlags) => {
-    finish(await sample(terminal, open, flags, `winnow ${argv.join(' ')}`))
+    finish(await sample(terminal, open, flags, `winnow ${argv.map(withoutSecrets).join(' ')}`))
   })
   return command
 }
@@ -91,7 +94,7 @@ async function sample(
       seed,
       deadlineMs: deadline === undefined ? undefined : deadline * 1000
     }
-    resolveBestOf(race)
+    await nativeRules(resolveBestOf(race).sampling)
     const prompts = await openPrompts(path, flags.format, terminal)
     const engine = await open(flags.model, opening)
     try {

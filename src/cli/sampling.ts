@@ -20,7 +20,7 @@ export interface Sampling {
   readonly opening: ReturnType<typeof openOptionsOf>
   readonly flags: SampleFlags
   readonly interruption: Interruption
-  /** The command as it was typed. */
+  /** The command as it was typed, but for secrets. */
   readonly invocation: string
 }
 

@@ -50,7 +50,7 @@ export interface TriggerFacts {
  * The paper's trigger: when all cells are taken the share alpha is rejected, counted as the reference counts (halves
  * to even). Each rung says how many candidates are written and to which length; the last ends at `until`.
  *
- * A schedule to compare with and no policy: the engine cannot move survivors to longer streams yet, so no race runs it.
+ * A schedule to compare with: what races run is `specReject({ memory: true })` on the rungs of a plan.
  */
 export async function memoryRungs({ memory, width, alpha, until }: TriggerFacts): Promise<Rung[]> {
   return ladder({

@@ -1,6 +1,7 @@
-import { type Checkpoints, doubling } from '../checkpoint.js'
+import { type Checkpoints, doubling, never } from '../checkpoint.js'
 import { expected } from '../errors.js'
-import { type Decision, type Policy, roundHalfEven, type Standing, scoreOf, type View } from '../policy.js'
+import { type Decision, type Policy, ranking, roundHalfEven, type Standing, scoreOf, type View } from '../policy.js'
+import { keepRoom } from './memory-pressure.js'
 
 export interface SpecRejectOptions {
   /** Share of the ranked branches rejected at each checkpoint, 0 <= alpha < 1. Default 0.5. */
@@ -14,6 +15,11 @@ export interface SpecRejectOptions {
   readonly margin?: number | undefined
   /** Decide exactly as the paper's reference implementation does, which knows no margin. Default false. */
   readonly paper?: boolean | undefined
+  /**
+   * The paper's trigger: as many candidates as memory holds to begin with, and the share alpha goes whenever their streams
+   * are full, so that the others have the memory. No other checkpoints, unless they are given. Default false.
+   */
+  readonly memory?: boolean | undefined
 }
 
 /**
@@ -32,12 +38,32 @@ export function specReject(options: SpecRejectOptions = {}): Policy {
   if (typeof margin !== 'number' || !(margin >= 0 && margin < Number.POSITIVE_INFINITY)) {
     throw expected('OPTION_INVALID', 'a number from 0', 'margin', margin)
   }
+  if (options.memory === true) return onMemory(alpha, options)
   if (options.paper === true) {
     if (margin !== 0) throw expected('OPTION_INVALID', 'no margin', "the paper's rule", margin)
     return paperRule(alpha, checkpoints)
   }
   const policy = { name: 'spec-reject', checkpoints, decide: (view: View) => rejectLowest(view, alpha, margin) }
   return margin === 0 ? { ...policy, keeps: (live) => survivors(live, alpha) } : policy
+}
+
+function onMemory(alpha: number, { checkpoints, margin, paper }: SpecRejectOptions): Policy {
+  if (alpha === 0) throw expected('OPTION_INVALID', 'an alpha above 0', 'rejection by memory', alpha)
+  if ((margin ?? 0) !== 0 || paper === true) {
+    throw expected(
+      'OPTION_INVALID',
+      "neither a margin nor the paper's ranking",
+      'rejection by memory',
+      margin ?? 'paper'
+    )
+  }
+  return {
+    name: 'spec-reject-memory',
+    checkpoints: checkpoints ?? never,
+    onFull: true,
+    keeps: (live) => survivors(live, alpha),
+    decide: (view) => (view.room === undefined ? rejectLowest(view, alpha, 0) : keepRoom(view, view.room))
+  }
 }
 
 /** Alpha and checkpoints as every policy of this family takes them. */
@@ -62,15 +88,6 @@ function rejectLowest(view: View, alpha: number, margin: number): Decision {
   const near = ranked.filter((branch) => scoreOf(branch) === best || best - scoreOf(branch) < margin).length
   const kept = Math.max(survivors(live.length, alpha), margin === 0 ? 0 : near)
   return { kill: ranked.slice(kept).map((branch) => branch.id), why: 'rejected' }
-}
-
-/** Highest score first. Equal scores keep the order they come in: the lower id first, unless told otherwise. */
-function ranking(branches: readonly Standing[]): Standing[] {
-  return [...branches].sort((a, b) => {
-    const x = scoreOf(a)
-    const y = scoreOf(b)
-    return x === y ? 0 : y > x ? 1 : -1
-  })
 }
 
 /** The reference's state between rounds, as ids. `kept` and `current` are in its order, which decides ties. */

@@ -31,6 +31,7 @@ export function stopWhenDecided({ policy, shape, ceiling }: StopOptions): Policy
     name: `${policy.name}+stop(${shape.name})`,
     checkpoints: policy.checkpoints,
     // A bound: beyond it the stop may kill the rest.
+    ...(policy.onFull === true && { onFull: true as const }),
     ...(keeps !== undefined && { keeps: (live: number) => keeps.call(policy, live) }),
     decide(view) {
       const decision = policy.decide(view)

@@ -109,6 +109,8 @@ export class RewardModel implements SessionScorer {
   readonly name: string
   readonly needs = [] as const
   readonly ownsModel = true
+  /** As it was asked for. */
+  readonly asked: RewardModelOptions
   readonly #options: z.output<typeof schema>
   readonly #open: ResolvedOpenOptions
   readonly #bindingFor: (gpu: ResolvedOpenOptions['gpu']) => NativeBinding
@@ -119,6 +121,7 @@ export class RewardModel implements SessionScorer {
   #closing: Promise<void> | null = null
 
   constructor(options: RewardModelOptions, bindingFor: (gpu: ResolvedOpenOptions['gpu']) => NativeBinding) {
+    this.asked = options
     const { reading, opening } = resolveReward(options)
     this.#options = reading
     this.#open = opening

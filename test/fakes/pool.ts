@@ -49,7 +49,7 @@ interface FakeRace {
 /** NativePool with a script in place of a model. Keeps a diary of the calls, and refuses a second job in flight. */
 export class FakePool implements NativePool {
   readonly calls: string[] = []
-  readonly params: NativePoolParams
+  params: NativePoolParams
   readonly #script: Script
   readonly #races = new Map<number, FakeRace>()
   #next = 1
@@ -107,9 +107,11 @@ export class FakePool implements NativePool {
           if (rows.length === 0) return each.race.rows.some(isLive) ? 'reached' : 'settled'
           return rows.some((row) => length(row) >= this.params.cellsPerStream) ? 'full' : null
         })
-        if (stop !== null || reasons.some((reason) => reason !== null)) {
+        const over = reasons.some((reason) => reason !== null)
+        if (stop !== null || over) {
           return taking.map(({ race }, i) => {
-            const reason = reasons[i] ?? stop
+            // Whoever was not there is told nothing, not even of an abort.
+            const reason = reasons[i] ?? (over ? null : stop)
             return reason === null ? null : this.#report(reason, race)
           })
         }
@@ -136,8 +138,10 @@ export class FakePool implements NativePool {
     throw coded('NOT_SCRIPTED')
   }
 
-  async reshape(): Promise<void> {
-    throw coded('NOT_SCRIPTED')
+  reshape(streams: number, cellsPerStream: number): Promise<void> {
+    return this.#job('reshape', `${streams} ${cellsPerStream}`, async () => {
+      this.params = { ...this.params, streams, cellsPerStream: Math.ceil(cellsPerStream / 256) * 256 }
+    })
   }
 
   /** Not in the diary: every race ends. */
@@ -233,6 +237,7 @@ export class FakePool implements NativePool {
       counts: Int32Array.from(rows, ({ untold }) => untold as number),
       status: Uint8Array.from(rows, ({ status }) => status),
       cuts: new Int32Array(rows.length),
+      cutTokens: new Int32Array(rows.length),
       tokens: Int32Array.from(positions, ([id, at]) => givenTo(race, id)?.[at] ?? token(id, at)),
       logprobs: Float32Array.from(positions, ([id, position]) => logprob(id, position)),
       entropies: Float32Array.from(positions, () => 0.5),
