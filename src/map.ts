@@ -204,6 +204,11 @@ async function* run(
   }
 }
 
+/** What a plan refused is this prompt's: a shorter one may fit. */
+function isOverBudget({ code }: WinnowError, { budget, policy }: BestOfOptions): boolean {
+  return code === 'OUT_OF_MEMORY' && (budget !== undefined || policy?.onFull === true)
+}
+
 interface Task {
   readonly engine: Pick<Engine, 'bestOf'>
   readonly settings: Settings
@@ -223,7 +228,7 @@ async function oneOf({ engine, settings, journal, key, given, options }: Task): 
     checkId(id)
     result = keep === 'all' ? await engine.bestOf(n, prompt, options) : alone(await engine.bestOf(n, prompt, options))
   } catch (error) {
-    if (!WinnowError.is(error) || !ofOnePrompt.has(error.code)) throw error
+    if (!WinnowError.is(error) || !(ofOnePrompt.has(error.code) || isOverBudget(error, options))) throw error
     return { ...given, state: 'failed', error, result: null }
   }
   const error = result.failure ?? lateness(result)

@@ -23,6 +23,8 @@ export class Scheduler {
   #heat: Heat | null = null
   /** The pool is for one race, which may leave it in another shape: it is not kept. */
   #alone = false
+  /** Nobody more is let in, so that a larger pool can be made. */
+  #draining = false
   #admitting = false
   /** Something changed since admission last looked. */
   #stale = false
@@ -116,8 +118,12 @@ export class Scheduler {
       const held = this.#streams.held?.needs
       if (heat.broken || held === undefined || !serves(held, needs)) return null
       const taken = [...heat.leases].reduce((sum, lease) => sum + lease.held, 0)
-      return taken + needs.streams <= held.streams ? heat : null
+      if (!this.#draining && taken + needs.streams <= held.streams) return heat
+      // It has to wait in any case; so many want streams that a larger pool is worth letting this one run empty.
+      if (this.#together(needs).streams > held.streams) this.#draining = true
+      return null
     }
+    this.#draining = false
     this.#alone = needs.exact === true
     const pool = this.#alone ? await this.#streams.acquire(needs) : await this.#acquire(needs)
     if (this.#heat?.pool !== pool) this.#heat = new Heat(pool, () => this.#changed())
@@ -126,6 +132,17 @@ export class Scheduler {
 
   /** A pool for all who wait, as far as they can share one and memory has it; otherwise one for the first. */
   async #acquire(first: PoolNeeds) {
+    const all = this.#together(first)
+    try {
+      return await this.#streams.acquire(all)
+    } catch (error) {
+      if (all === first || !WinnowError.is(error) || error.code !== 'OUT_OF_MEMORY') throw error
+      return this.#streams.acquire(first)
+    }
+  }
+
+  /** What the first who wait need together, as far as they can share a pool. */
+  #together(first: PoolNeeds): PoolNeeds {
     let all = first
     for (const { needs } of this.#waiting.slice(1)) {
       const streams = all.streams + needs.streams
@@ -133,11 +150,6 @@ export class Scheduler {
       const cellsPerStream = Math.max(all.cellsPerStream, needs.cellsPerStream)
       all = { ...all, streams, cellsPerStream, states: all.states || needs.states }
     }
-    try {
-      return await this.#streams.acquire(all)
-    } catch (error) {
-      if (all === first || !WinnowError.is(error) || error.code !== 'OUT_OF_MEMORY') throw error
-      return this.#streams.acquire(first)
-    }
+    return all
   }
 }

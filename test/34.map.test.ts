@@ -338,6 +338,21 @@ describe('a prompt that fails', () => {
     })
   })
 
+  it('is a value where a budget is too small for it, and the end of all where memory is', async () => {
+    for (const budget of [undefined, 1000]) {
+      const races = new Races()
+      const items = all(map(races, ['long', 'good'], { n: 2, concurrency: 2, budget })).catch(
+        (error: WinnowError) => error
+      )
+      await settle()
+      races.call('long').fail(new WinnowError('OUT_OF_MEMORY', 'too much'))
+      races.call('good').finish()
+      const found = await items
+      if (budget === undefined) expect(found).toMatchObject({ code: 'OUT_OF_MEMORY' })
+      else expect((found as { state: string }[]).map(({ state }) => state).sort()).toEqual(['done', 'failed'])
+    }
+  })
+
   it('is a value also where its name is no text', async () => {
     const [item] = await all(map(new Races(true), [{ id: 5 as unknown as string, prompt: 'x' }], options))
     expect(item).toMatchObject({ state: 'failed', error: { code: 'PROMPT_INVALID' } })

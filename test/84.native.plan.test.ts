@@ -260,7 +260,9 @@ describe('the plan of an engine', () => {
     const mixed = blend([{ scorer: meanLogprob() }, { scorer: blend([{ scorer }]) }])
     expect([scorer, ranked, mixed, meanLogprob()].map(ownsModel)).toEqual([true, true, true, false])
     for (const options of [{ scorer }, { scorer: mixed }, { pipeline: pipeline({ rewards: [mixed] }) }]) {
-      const [own, told] = [options, { ...options, reward }].map((each) => engine.plan(4, prompt, { ...each, maxTokens: 50 }))
+      const [own, told] = [options, { ...options, reward }].map((each) =>
+        engine.plan(4, prompt, { ...each, maxTokens: 50 })
+      )
       expect((await own)?.rungs).toEqual((await told)?.rungs)
       expect((await own)?.admitted).toBe(true)
     }
