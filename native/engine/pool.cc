@@ -7,19 +7,11 @@
 #include <utility>
 
 #include "advance.h"
-#include "branch_table.h"
 #include "deadline.h"
 #include "error.h"
+#include "pool_state.h"
 #include "prompt.h"
 #include "request.h"
-#include "step.h"
-#include "streams.h"
-
-#if !defined(NDEBUG) || defined(WINNOW_CHECKS)
-#define WINNOW_CHECK_INTEGRITY() check_integrity()
-#else
-#define WINNOW_CHECK_INTEGRITY() static_cast<void>(0)
-#endif
 
 namespace winnow {
 namespace {
@@ -36,24 +28,6 @@ int alike(const std::vector<Token>& a, const std::vector<Token>& b) {
 constexpr int kWorthCopying = 16;  // tokens; fewer are decoded about as fast as a stream is copied
 
 }  // namespace
-
-struct Pool::State {
-  explicit State(std::unique_ptr<Streams> opened)
-      : streams(std::move(opened)), branches(*streams), step(*streams, branches) {}
-
-  std::unique_ptr<Streams> streams;
-  BranchTable branches;
-  Step step;
-
-  int vocabulary() const { return streams->model().facts().vocabulary; }
-  int width() const { return streams->model().facts().width; }
-
-  Branch branch_like(const Race& race, const ForkParams& fork) const;
-  int copy_beginning(const std::vector<Token>& prompt, int stream);
-  void decode_again(int stream, const Race& race, const Branch* branch);
-  void put_back(const std::vector<std::vector<std::uint8_t>>& cells);
-  std::vector<Branch*> taking();
-};
 
 Pool::Pool() = default;
 Pool::~Pool() { state_.reset(); }  // before abort_, which the streams read
@@ -240,127 +214,6 @@ void Pool::kill(RaceId id, const std::vector<std::int32_t>& ids) {
     branch.cells = {};
   }
   branches.retire();
-  WINNOW_CHECK_INTEGRITY();
-}
-
-void Pool::park(RaceId id, const std::vector<std::int32_t>& ids, bool copy) {
-  Streams& streams = *state_->streams;
-  BranchTable& branches = state_->branches;
-  streams.require_usable();
-  Race& race = branches.find(id);
-  for (const std::int32_t each : ids) race.find(each);
-  state_->step.keep_rows();
-  std::map<std::int32_t, std::vector<std::uint8_t>> cells;  // none is parked before all have been copied
-  if (copy && streams.movable()) {
-    streams.settle_copies(branches.used());
-    for (const std::int32_t each : ids) {
-      const Branch& branch = race.find(each);
-      if (branch.status == BranchStatus::live) cells[each] = streams.save(branch.stream);
-    }
-  }
-  for (const std::int32_t each : ids) {
-    Branch& branch = race.find(each);
-    if (branch.status != BranchStatus::live) continue;
-    branch.status = BranchStatus::parked;
-    branch.cells = std::move(cells[each]);
-  }
-  branches.retire();
-  WINNOW_CHECK_INTEGRITY();
-}
-
-// The prompt, and what the branch wrote behind it, into an empty stream.
-void Pool::State::decode_again(int stream, const Race& race, const Branch* branch) {
-  const int prompt = static_cast<int>(race.prompt.size());
-  const int kept = race.prompt_stream;
-  // In streams made anew it may not be there yet.
-  if (kept >= 0 && kept != stream && streams->last(kept) + 1 == prompt) {
-    streams->copy(kept, stream);
-  } else {
-    // Cut as it was when it was first decoded.
-    replay(*streams, stream, {race.prompt.begin(), race.prompt.end() - 1}, 0);
-    replay(*streams, stream, {race.prompt.back()}, prompt - 1);
-  }
-  if (branch != nullptr) replay(*streams, stream, branch->tokens, prompt);
-}
-
-void Pool::resume(RaceId id, const std::vector<std::int32_t>& ids) {
-  Streams& streams = *state_->streams;
-  BranchTable& branches = state_->branches;
-  streams.require_usable();
-  Race& race = branches.find(id);
-  std::vector<Branch*> parked;
-  for (const std::int32_t each : ids) {
-    Branch& branch = race.find(each);
-    const bool twice = std::find(parked.begin(), parked.end(), &branch) != parked.end();
-    if (branch.status == BranchStatus::parked && !twice) parked.push_back(&branch);
-  }
-  const int room = params().streams - branches.used();
-  if (static_cast<int>(parked.size()) > room) {
-    throw EngineError("STREAMS_FULL", "Expected at most " + std::to_string(room) +
-                                          " branches, one for each free stream, but received " +
-                                          std::to_string(parked.size()));
-  }
-  for (const Branch* const branch : parked) {
-    if (branch->length <= streams.limit()) continue;
-    throw EngineError("OPTION_INVALID", "Expected streams of at least " + std::to_string(branch->length) +
-                                            " cells for a parked branch but received " +
-                                            std::to_string(streams.limit()));
-  }
-  state_->step.keep_rows();
-  for (Branch* const branch : parked) {
-    const int stream = branches.used();
-    if (branch->cells.empty()) {
-      state_->decode_again(stream, race, branch);
-    } else {
-      streams.settle_copies(stream);
-      streams.load(stream, branch->cells);
-      branch->cells = {};
-    }
-    branches.seat(race, *branch);
-  }
-  WINNOW_CHECK_INTEGRITY();
-}
-
-// Everybody's cells into streams made anew: from the copies, or decoded again where there are none.
-void Pool::State::put_back(const std::vector<std::vector<std::uint8_t>>& cells) {
-  branches.remade();
-  try {
-    for (int stream = 0; stream < branches.used(); ++stream) {
-      if (cells.empty()) {
-        decode_again(stream, branches.owner(stream), branches.at(stream));
-      } else {
-        streams->load(stream, cells[static_cast<std::size_t>(stream)]);
-      }
-    }
-  } catch (...) {
-    streams->end();  // some hold nothing of what they are said to
-    throw;
-  }
-}
-
-void Pool::reshape(int count, int cells_per_stream) {
-  Streams& streams = *state_->streams;
-  BranchTable& branches = state_->branches;
-  streams.require_usable();
-  const PoolParams before = params();
-  streams.check_shape(count, cells_per_stream);
-  check_shape(count, cells_per_stream, branches);
-  state_->step.keep_rows();
-  std::vector<std::vector<std::uint8_t>> cells;
-  if (streams.movable()) {
-    streams.settle_copies(branches.used());
-    for (int stream = 0; stream < branches.used(); ++stream) cells.push_back(streams.save(stream));
-  }
-  try {
-    streams.remake(count, cells_per_stream);
-  } catch (const std::exception& error) {
-    const auto* const own = dynamic_cast<const EngineError*>(&error);
-    if (own != nullptr && own->code() == "NATIVE_ASSERT") throw;
-    streams.remake(before.streams, before.cells_per_stream);
-    state_->put_back(cells);
-    throw;
-  }
-  state_->put_back(cells);
   WINNOW_CHECK_INTEGRITY();
 }
 
