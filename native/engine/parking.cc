@@ -47,10 +47,10 @@ void Pool::State::decode_again(int stream, const Race& race, const Branch* branc
     streams->copy(kept, stream);
   } else {
     // Cut as it was when it was first decoded.
-    replay(*streams, stream, {race.prompt.begin(), race.prompt.end() - 1}, 0);
-    replay(*streams, stream, {race.prompt.back()}, prompt - 1);
+    replay(*streams, stream, {race.prompt.begin(), race.prompt.end() - 1}, 0, false);
+    replay(*streams, stream, {race.prompt.back()}, prompt - 1, false);
   }
-  if (branch != nullptr) replay(*streams, stream, branch->tokens, prompt);
+  if (branch != nullptr) replay(*streams, stream, branch->tokens, prompt, true);
 }
 
 void Pool::resume(RaceId id, const std::vector<std::int32_t>& ids) {

@@ -160,7 +160,8 @@ class Pool {
 
   // Frees the cells of live branches, which go on after resume(); others are ignored. With `copy` the cells are kept in
   // the host's memory and come back exact; otherwise, and where the model's cannot be copied, the tokens are decoded
-  // again, which moves their last bits. Throws BRANCH_UNKNOWN, RACE_UNKNOWN, OUT_OF_MEMORY (the copies).
+  // again, which moves their last bits unless `deterministic`. Throws BRANCH_UNKNOWN, RACE_UNKNOWN, OUT_OF_MEMORY (the
+  // copies).
   void park(RaceId race, const std::vector<std::int32_t>& ids, bool copy);
   // Parked branches into free streams, in the order of the ids; others are ignored. Throws STREAMS_FULL,
   // BRANCH_UNKNOWN, RACE_UNKNOWN.

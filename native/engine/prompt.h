@@ -18,7 +18,9 @@ std::uint64_t hash_prompt(const std::vector<Token>& prompt);
 bool decode_prompt(Streams& streams, int stream, const std::vector<Token>& prompt, int held,
                    Streams::Clock::time_point deadline);
 
-// Decodes tokens behind the first `held` cells of a stream, without outputs. Not to be interrupted.
-void replay(Streams& streams, int stream, const std::vector<Token>& tokens, int held);
+// Decodes tokens behind the first `held` cells of a stream, without outputs. Not to be interrupted. With `written` they
+// are what a branch wrote step by step: where `deterministic` asks for it, none is decoded as the only row of a batch,
+// nor so many together that llama.cpp takes another kernel.
+void replay(Streams& streams, int stream, const std::vector<Token>& tokens, int held, bool written);
 
 }  // namespace winnow

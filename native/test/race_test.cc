@@ -250,6 +250,34 @@ INSTANTIATE_TEST_SUITE_P(
              (std::get<3>(test.param) ? "_copied" : "_decoded_again");
     });
 
+TEST(Race, DecodesAgainToTheBitHoweverLittleOrMuchThereIs) {
+  ForkParams fork = fork_of(3);
+  const Records whole = alone(kPrompt, fork, 150);
+  for (const int streams : {3, 4}) {
+    for (const int until : {1, 2, 33, 64, 100}) {
+      const std::unique_ptr<Pool> pool = Pool::create(small(), exact(streams));
+      const RaceId race = pool->prefill(kPrompt).race;
+      fork.keep_prompt = streams == 4;
+      pool->fork(race, fork);
+      Records records;
+      gather(pool->advance({{race, until}})[0], records);
+      pool->park(race, {2, 0}, false);
+      pool->park(race, {1}, false);
+      pool->resume(race, {1, 2, 0});
+      gather(pool->advance({{race, 150}})[0], records);
+      read_states(*pool, race, records);
+      EXPECT_EQ(records, whole) << "parked after " << until << " of " << streams;
+    }
+  }
+  const std::unique_ptr<Pool> one = Pool::create(small(), pool_of(1));
+  const RaceId race = one->prefill(kPrompt).race;
+  one->fork(race, fork_of(1));
+  one->advance({{race, 1}});
+  one->park(race, {0}, false);
+  one->resume(race, {0});
+  EXPECT_EQ(one->advance({{race, 9}})[0].steps, 8);
+}
+
 TEST(Race, GoesOnInFewerAndLongerStreamsWithTheSameTokens) {
   ForkParams fork = fork_of(8);
   const Records whole = alone(kPrompt, fork, 700, 1024);
