@@ -3,7 +3,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { createModelDownloader, type ModelDownloader } from 'node-llama-cpp'
 import type { Job, Report } from './thread.js'
 
-/** Milliseconds between two reports. */
+/** Milliseconds between two reports at least. */
 const pause = 100
 
 const port = parentPort as MessagePort
@@ -11,7 +11,7 @@ const { url, headers, folder, name } = workerData as Job
 const report = (message: Report) => port.postMessage(message)
 
 let downloader: ModelDownloader | null = null
-let saidAt = 0
+let said = -1
 
 // Closing waits for what is being written; what has not come yet is gone on with later.
 port.on('message', async () => {
@@ -30,12 +30,11 @@ try {
     // It would send a token to whatever server the hub leads to; where one belongs, it is in the headers.
     tokens: { huggingFace: null as never },
     showCliProgress: false,
-    deleteTempFileOnCancel: false,
-    onProgress: () => {
-      if (performance.now() - saidAt >= pause) say()
-    }
+    deleteTempFileOnCancel: false
   })
   say()
+  // Not as progress comes: the last of it before a stall would not be said.
+  setInterval(say, pause).unref()
   await downloader.download()
   report({ kind: 'done' })
 } catch (error) {
@@ -43,8 +42,10 @@ try {
 }
 
 function say(): void {
-  saidAt = performance.now()
-  report({ kind: 'bytes', bytes: downloader?.downloadedSize ?? 0 })
+  const bytes = downloader?.downloadedSize ?? 0
+  if (bytes === said) return
+  said = bytes
+  report({ kind: 'bytes', bytes })
 }
 
 /**

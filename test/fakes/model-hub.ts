@@ -6,6 +6,8 @@ import type { AddressInfo } from 'node:net'
 export interface ModelHubMood {
   /** Milliseconds between two pieces of 256 KiB. */
   slowMs: number
+  /** From this byte of a file on nothing is sent until it is raised: what has arrived by then does not depend on the machine. */
+  holdFrom: number
   /** Ranges of a file that are sent until its facts are asked for again; then status 403, as where an address has expired. */
   rangesAVisit: number
   /** Only with this token. */
@@ -40,6 +42,7 @@ export async function modelHub(): Promise<ModelHub> {
   const files = new Map<string, Buffer>()
   const mood: ModelHubMood = {
     slowMs: 0,
+    holdFrom: Number.POSITIVE_INFINITY,
     rangesAVisit: Number.POSITIVE_INFINITY,
     token: null,
     lies: false,
@@ -85,7 +88,8 @@ export async function modelHub(): Promise<ModelHub> {
     const more = () => {
       if (response.destroyed) return
       if (at >= end) return void response.end()
-      const next = Math.min(end, at + piece)
+      if (at >= mood.holdFrom) return void setTimeout(more, 5)
+      const next = Math.min(end, at + piece, mood.holdFrom)
       const isFlowing = response.write(content.subarray(at, next))
       at = next
       if (!isFlowing) response.once('drain', more)
