@@ -154,7 +154,7 @@ export interface TokenLists {
   readonly offsets: Int32Array
 }
 
-export type AdvanceReason = 'reached' | 'settled' | 'full' | 'deadline' | 'aborted'
+export type AdvanceReason = 'reached' | 'settled' | 'full' | 'room' | 'deadline' | 'aborted'
 
 /** Codes in `NativeAdvance.status`. */
 export const BranchCode = { live: 0, end: 1, stop: 2, length: 3, killed: 4, parked: 5, refused: 6 } as const
@@ -206,6 +206,8 @@ export interface NativeOccupancy {
   readonly cellsPeak: number
   readonly live: number
   readonly kvBytes: number
+  /** Copies of parked branches' cells, in the host's memory. */
+  readonly parkedBytes: number
 }
 
 /** KV memory in equal streams, for any number of races: a prompt each, and its branches. */
@@ -214,14 +216,17 @@ export interface NativePool {
   prefill(prompt: Int32Array, deadlineSeconds: number): Promise<NativePrefill>
   fork(race: number, params: NativeForkParams): Promise<void>
   /**
-   * `turns`: pairs of a race and the generated tokens that its branches go to. Ends as soon as one of them is there,
-   * settled or full. One outcome for each turn; null for a race that runs still, which is told when its turn ends.
+   * `turns`: pairs of a race and the generated tokens that its branches go to. `least`: for each turn, how many of them must
+   * still be on their way for it to go on; where there are fewer it has `room`. Default 0. Ends as soon as one race is
+   * there, settled, full or has room. One outcome for each turn; null for a race that runs still, which is told when its
+   * turn ends.
    */
-  advance(turns: Int32Array, deadlineSeconds: number): Promise<(NativeAdvance | null)[]>
+  advance(turns: Int32Array, deadlineSeconds: number, least?: Int32Array): Promise<(NativeAdvance | null)[]>
   kill(race: number, ids: Int32Array): Promise<void>
   /** Frees the cells of branches, which go on after `resume`. `copy`: they are kept in the host's memory meanwhile. */
   park(race: number, ids: Int32Array, copy: boolean): Promise<void>
-  resume(race: number, ids: Int32Array): Promise<void>
+  /** The tokens that were decoded again. */
+  resume(race: number, ids: Int32Array): Promise<number>
   /** Streams of another number and length; who lives goes on there. If they cannot be had all is as it was. */
   reshape(streams: number, cellsPerStream: number): Promise<void>
   /** Forgets a race and frees what it holds; an unknown one is ignored. */

@@ -53,6 +53,8 @@ export class Branch {
   cut = 0
   /** Whole tokens of these. */
   cutTokens = 0
+  /** It has been given cells; false for one that was never written, whose race ended before its turn. */
+  begun = false
   /** A finished branch is scored once; its state does not change any more. */
   scoredFinally = false
   #length = 0

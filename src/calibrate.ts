@@ -10,6 +10,7 @@ import { embedded, example } from './embedded.js'
 import { countKnob, type Knob, numberKnob, readKnobs } from './knob.js'
 import { openModel } from './model.js'
 import { type OpenOptions, type ResolvedOpenOptions, resolveCandidates, resolveOpen } from './options.js'
+import { maxStreams } from './plan.js'
 import { subjects } from './subject.js'
 import { type Settings, timed } from './timing.js'
 
@@ -113,7 +114,13 @@ function settingsOf({ threads, batch, kvType, flashAttention }: ResolvedOpenOpti
 function resolveCalibrate(options: CalibrateOptions) {
   const { n = 64, promptTokens, tokens, seconds, allowNumerics, signal, onTrial, ...opening } = options
   const resolved = readKnobs('calibrate', knobs, { promptTokens, tokens, seconds, allowNumerics })
-  return { ...resolved, n: resolveCandidates(n), signal, onTrial, opening: resolveOpen({ ...opening, signal }) }
+  return {
+    ...resolved,
+    n: resolveCandidates(n, maxStreams),
+    signal,
+    onTrial,
+    opening: resolveOpen({ ...opening, signal })
+  }
 }
 
 const yesOrNo: Knob<boolean> = {

@@ -11,7 +11,7 @@ import { candidate, grace } from './steps.js'
  * the caller's patience has ended has `grace` left; then the highest score that is known wins.
  */
 export async function choose(round: Round): Promise<void> {
-  const { options, model, pool, head, prompt, n, maxTokens, signal, deadline } = round.setup
+  const { options, model, pool, prompt, signal, deadline } = round.setup
   if (options.pipeline === null) return
   const { pipeline } = options
   const startedAt = performance.now()
@@ -26,9 +26,8 @@ export async function choose(round: Round): Promise<void> {
   const patience = new Patience(deadline, options.stop, grace)
   const { signal: either, release } = follow([signal, patience.over])
   try {
-    const race = { model: model.facts, head, turns: prompt.turns, n, maxTokens, signal: either }
     const scoring = { pool, prompt: prompt.text, signal: either }
-    round.choice = await finalChoice(pipeline, entrants, race, scoring, seed, (tokens) => {
+    round.choice = await finalChoice(pipeline, entrants, round.facts(either), scoring, seed, (tokens) => {
       round.choiceTokens += tokens
     })
   } catch (error) {

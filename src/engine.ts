@@ -30,13 +30,13 @@ import {
 } from './options.js'
 import { Pace } from './pace.js'
 import { maxStreams, type Plan } from './plan.js'
-import { defaultScorer, fitTokens, type PlanOptions, planRace } from './planning.js'
-import { type PromptInput, readPrompt } from './prompt.js'
+import { defaultScorer, fitTokens, ownsPool, type PlanOptions, planRace } from './planning.js'
+import { type Prompt, type PromptInput, readPrompt } from './prompt.js'
 import { race } from './race.js'
 import type { Compute, Expected, Result } from './result.js'
 import { Scheduler } from './scheduler.js'
 import type { Scorer } from './scorer.js'
-import { Streams } from './streams.js'
+import { type PoolNeeds, Streams } from './streams.js'
 import { Turns } from './turns.js'
 
 /**
@@ -110,9 +110,9 @@ export class Engine {
   }
 
   /**
-   * Writes n candidates (1..256), stops those the policy rejects, and returns the winner with everything about how
+   * Writes n candidates (1..4096), stops those the policy rejects, and returns the winner with everything about how
    * it won. Calls made at the same time share the pool: as many as it has streams for run at once, the others follow in
-   * the order of the calls. An aborted `signal` rejects with its reason; a deadline, a
+   * the order of the calls. A call of more candidates than fit at once has the pool alone and writes them in waves. An aborted `signal` rejects with its reason; a deadline, a
    * `stop` or full memory is a `reason` in the result.
    *
    * Throws OPTION_INVALID, OPTION_UNKNOWN, PROMPT_EMPTY, PROMPT_INVALID, PROMPT_TOO_LONG, TEMPLATE_MISSING,
@@ -155,7 +155,7 @@ export class Engine {
   }
 
   /**
-   * Reads 1..256 answers that somebody else wrote as if this model had written them: the result has their scores at
+   * Reads 1..4096 answers that somebody else wrote as if this model had written them: the result has their scores at
    * every checkpoint and their log-probabilities, and the one that scores highest as its winner. Nobody is killed
    * unless a policy is given. Answers longer than `maxTokens` are cut there.
    *
@@ -237,13 +237,15 @@ export class Engine {
     calledAt: number
   ): Promise<Result> {
     const { signal } = asked
-    const { prompt, given, maxTokens, rungs, leasing } = await this.#arrive(n, input, asked, options, answers)
-    const lease = await leasing
+    const arrival = await this.#arrive(n, input, asked, options, answers)
+    const { prompt, given, maxTokens } = arrival
+    const { lease, plan } = await this.#admit(n, input, asked, arrival)
+    const { rungs = [], waves = 1, parkedBytes = 0 } = plan ?? {}
     const from = options.deadlineFrom === 'start' ? performance.now() : calledAt
     const deadline = from + (options.deadlineMs ?? Number.POSITIVE_INFINITY)
     try {
       // Before the race: whatever a policy says of itself cannot cost what was written.
-      const foreseen = expectedOf(lease, rungs, {
+      const foreseen = expectedOf(lease, rungs, waves, {
         n,
         maxTokens,
         promptTokens: prompt.tokens.length,
@@ -262,20 +264,45 @@ export class Engine {
         given,
         scorer: this.#scorerOf(options),
         rungs,
+        waves,
+        parkedBytes,
         signal,
         deadline
       })
       const steps = Math.max(...result.branches.map(({ tokens }) => tokens.length))
       // Of steps that others had a part in, this race's share is no measure.
-      if (given === null && lease.alone) this.#pace.record(result.usage, steps, options.deterministic)
+      if (given === null && lease.alone && waves === 1) this.#pace.record(result.usage, steps, options.deterministic)
       return { ...result, expected: foreseen, compute: computeOf(this.#options) }
     } finally {
       await lease.end()
     }
   }
 
+  /** Its streams. Where memory has not as many as there are candidates: fewer, and the candidates in waves. */
+  async #admit(
+    n: number,
+    input: PromptInput,
+    asked: BestOfOptions & { readonly signal: AbortSignal },
+    { needs, plan, leasing }: Arrival
+  ): Promise<{ readonly lease: Lease; readonly plan: Plan | null }> {
+    try {
+      return { lease: await leasing, plan }
+    } catch (error) {
+      if (plan !== null || n === 1 || !WinnowError.is(error) || error.code !== 'OUT_OF_MEMORY') throw error
+      const smaller = await this.#planned(n, input, asked).catch(() => Promise.reject(error))
+      return { lease: await this.#scheduler.lease(this.#shaped(needs, smaller), asked.signal), plan: smaller }
+    }
+  }
+
+  /** A pool of just the shape that the plan begins with. */
+  #shaped(needs: PoolNeeds, { rungs: [first] }: Plan): PoolNeeds {
+    if (first === undefined) return needs
+    const cellsPerStream = Math.min(first.cells, this.#model.facts.contextTrain)
+    return { ...needs, streams: first.pool.width, cellsPerStream, exact: true }
+  }
+
   /** What will be run where memory decides. Throws OUT_OF_MEMORY where it cannot be. */
-  async #admitted(n: number, prompt: PromptInput, options: BestOfOptions): Promise<Plan> {
+  async #planned(n: number, prompt: PromptInput, options: BestOfOptions): Promise<Plan> {
     const plan = await this.plan(n, prompt, options)
     if (plan.admitted) return plan
     const message = `Expected memory for ${n} candidates but received ${bytesText(plan.budgetBytes)}: ${plan.why}`
@@ -289,25 +316,23 @@ export class Engine {
     asked: BestOfOptions & { readonly signal: AbortSignal },
     options: ResolvedBestOfOptions,
     answers: readonly (string | Int32Array)[] | null
-  ) {
+  ): Promise<Arrival> {
     const { signal } = asked
     const arrived = await this.#arrivals.take(signal)
     try {
-      const budgeted = options.budget !== undefined || options.policy.onFull === true
-      const rungs = budgeted ? (await this.#admitted(n, input, asked)).rungs : []
-      const [rung] = rungs
+      const plan = ownsPool(n, options) ? await this.#planned(n, input, asked) : null
       const prompt = await abortable(readPrompt(this.#model, input, options.raw), signal)
       const given = answers === null ? null : await abortable(readAnswers(this.#model, answers), signal)
       const maxTokens = fitTokens(this.#model.facts, prompt, options.maxTokens)
       const { contextTrain } = this.#model.facts
-      const needs = {
+      const whole = {
         streams: n,
-        cellsPerStream: Math.min(rung?.cells ?? prompt.tokens.length + maxTokens, contextTrain),
-        exact: rung !== undefined,
+        cellsPerStream: Math.min(prompt.tokens.length + maxTokens, contextTrain),
         states: [...this.#scorerOf(options).needs, ...(options.pipeline?.needs ?? [])].includes('states'),
         deterministic: options.deterministic
       }
-      return { prompt, given, maxTokens, rungs, leasing: this.#scheduler.lease(needs, signal) }
+      const needs = plan === null ? whole : this.#shaped(whole, plan)
+      return { prompt, given, maxTokens, needs, plan, leasing: this.#scheduler.lease(needs, signal) }
     } finally {
       arrived()
     }
@@ -316,6 +341,18 @@ export class Engine {
   #scorerOf({ scorer }: ResolvedBestOfOptions): Scorer {
     return scorer ?? defaultScorer(this.#head !== null)
   }
+}
+
+/** A call that has asked for its streams. */
+interface Arrival {
+  readonly prompt: Prompt
+  readonly given: TokenLists | null
+  /** What the context holds of the tokens asked for. */
+  readonly maxTokens: number
+  readonly needs: PoolNeeds
+  /** Null where the pool is to hold all candidates. */
+  readonly plan: Plan | null
+  readonly leasing: Promise<Lease>
 }
 
 /** Rows of a step beyond which more make it no faster for each: on a GPU its width is nearly free. */
@@ -329,11 +366,11 @@ function computeOf({ threads, batch, kvType, flashAttention, gpu }: ResolvedOpen
   return { threads: computing, batch, kvType, flashAttention, gpu, layout: 'streams' }
 }
 
-function expectedOf(lease: Lease, rungs: readonly Rung[], facts: ForecastFacts): Expected {
+function expectedOf(lease: Lease, rungs: readonly Rung[], waves: number, facts: ForecastFacts): Expected {
   const { kvBytes, cells } = lease.occupancy
   const [{ width, cells: long } = { width: facts.n, cells: toBlock(facts.promptTokens + facts.maxTokens) }] = rungs
   const own = width * long
-  return { ...forecast(facts, rungs), cellBytes: Math.round((own * kvBytes) / cells) }
+  return { ...forecast(facts, rungs, waves), cellBytes: Math.round((own * kvBytes) / cells) }
 }
 
 function lengthsOf({ offsets }: TokenLists): number[] {

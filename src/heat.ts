@@ -17,8 +17,13 @@ interface Job {
   run(): Promise<void>
 }
 
-interface Turn {
+/** How far a race goes, as `NativePool.advance` takes it. */
+export interface Goal {
   readonly until: number
+  readonly least: number
+}
+
+interface Turn extends Goal {
   /** Of `performance.now()`; infinity for none. */
   readonly deadline: number
   resolve(turned: Turned): void
@@ -81,10 +86,10 @@ export class Heat {
     })
   }
 
-  turn(lease: Lease, until: number, seconds: number): Promise<Turned> {
+  turn(lease: Lease, goal: Goal, seconds: number): Promise<Turned> {
     return new Promise<Turned>((resolve, reject) => {
       const deadline = seconds === 0 ? Number.POSITIVE_INFINITY : performance.now() + 1000 * seconds
-      this.#turns.set(lease, { until, deadline, resolve, reject })
+      this.#turns.set(lease, { ...goal, deadline, resolve, reject })
       this.#away.delete(lease)
       this.#join()
     })
@@ -164,9 +169,10 @@ export class Heat {
     const turns = leases.map((lease) => [lease, this.#turns.get(lease) as Turn] as const)
     if (turns.length > 1) for (const lease of leases) lease.alone = false
     const flat = Int32Array.from(turns.flatMap(([lease, { until }]) => [lease.race, until]))
+    const least = Int32Array.from(turns, ([, turn]) => turn.least)
     this.#advancing = true
     try {
-      const moving = this.pool.advance(flat, this.#secondsLeft())
+      const moving = this.pool.advance(flat, this.#secondsLeft(), least)
       // No step more: it is told what it took in earlier calls.
       if (leases.some((lease) => this.#aborting.has(lease))) this.pool.abort()
       const moved = await moving

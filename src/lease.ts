@@ -42,7 +42,7 @@ export class Lease implements RacePool {
   /** Streams that nobody else may have now: all until the fork, then those with a live branch. */
   get held(): number {
     if (this.#ended) return 0
-    return this.#forked ? this.#live : this.streams
+    return this.#forked ? Math.min(this.#live, this.streams) : this.streams
   }
 
   /** The number of its race in the pool; 0 before the prefill and after the end. */
@@ -81,15 +81,18 @@ export class Lease implements RacePool {
     await this.#job(async (pool) => {
       await pool.fork(this.#race, params)
       // Before the heat looks who is racing.
-      this.#live = params.count
+      this.#live += params.count
       this.#forked = true
     })
     this.#heat.freed()
   }
 
-  /** Until every live branch has so many generated tokens. `running`: something else came between; ask again. */
-  async advance(until: number, seconds: number): Promise<Turned> {
-    const turned = await this.#heat.turn(this, until, seconds)
+  /**
+   * Until every live branch has so many generated tokens, or fewer than `least` of them are still to get there. `running`:
+   * something else came between; ask again.
+   */
+  async advance(until: number, seconds: number, least = 0): Promise<Turned> {
+    const turned = await this.#heat.turn(this, { until, least }, seconds)
     const ended = turned.status.reduce((sum, status) => sum + (status === BranchCode.live ? 0 : 1), 0)
     this.#live -= ended
     if (ended > 0) this.#heat.freed()
@@ -101,6 +104,16 @@ export class Lease implements RacePool {
     await this.#job((pool) => pool.kill(this.#race, ids))
     this.#live -= ids.length
     this.#heat.freed()
+  }
+
+  /** Out of their streams, with or without a copy of their cells; only where the pool is this race's alone. */
+  async park(ids: Int32Array, copy: boolean): Promise<void> {
+    await this.#job((pool) => pool.park(this.#race, ids, copy))
+  }
+
+  /** Back into streams. The tokens that were decoded again. */
+  async resume(ids: Int32Array): Promise<number> {
+    return this.#job((pool) => pool.resume(this.#race, ids))
   }
 
   /** Streams of another number and length, with the same branches in them; only where the pool is this race's alone. */

@@ -10,12 +10,12 @@ import { type Conditions, contentKey, Journal } from './journal.js'
 import { sha256 } from './model.js'
 import {
   type BestOfOptions,
-  maxCandidates,
   type OpenOptions,
   type ResolvedBestOfOptions,
   resolveBestOf,
   resolveCandidates
 } from './options.js'
+import { maxStreams } from './plan.js'
 import type { PromptInput } from './prompt.js'
 import { Pump } from './pump.js'
 import { type ResultRecord, recordOf, resultOf, wrongIn } from './record.js'
@@ -27,7 +27,7 @@ import { version } from './version.js'
 export type MapPrompt = PromptInput | { readonly id?: string | undefined; readonly prompt: PromptInput }
 
 export interface MapOptions extends BestOfOptions {
-  /** Candidates a prompt, 1..256. Default 64. */
+  /** Candidates a prompt, 1..4096. Default 64. */
   readonly n?: number | undefined
   /**
    * At most so many prompts have been pulled whose results have not been consumed: races and results that wait. Default:
@@ -145,7 +145,7 @@ function resolveMap(options: MapOptions): Settings {
   const race = { ...given, deadlineFrom: given.deadlineFrom ?? 'start' }
   const resolved = resolveBestOf(race)
   const candidates = resolveCandidates(n)
-  const most = concurrency ?? Math.ceil(maxCandidates / candidates) + 1
+  const most = concurrency ?? Math.ceil(maxStreams / candidates) + 1
   if (!Number.isSafeInteger(most) || most < 1) {
     throw expected('OPTION_INVALID', 'a whole number, at least 1,', 'concurrency', concurrency)
   }

@@ -57,11 +57,15 @@ export class Memory {
     return Math.min(all, this.#facts.budget ?? all)
   }
 
-  /** The first pool for it that fits; null when none does. `copies`: bytes of branches that wait in the host's memory. */
-  async place(rung: Rung, copies = 0): Promise<Place | null> {
-    for (const pool of this.#facts.poolsFor?.(rung) ?? [rung]) {
+  /**
+   * The first pool for it that fits; null when none does. `copies`: bytes of branches that wait in the host's memory;
+   * `spare`: streams beside those of the candidates.
+   */
+  async place({ width, cells }: Rung, copies = 0, spare = 0): Promise<Place | null> {
+    const wanted = { width: width + spare, cells }
+    for (const pool of this.#facts.poolsFor?.(wanted) ?? [wanted]) {
       if (pool.width * pool.cells * this.#facts.ownBytesPerCell + copies > this.budget) continue
-      const taken = await this.#sized(pool, rung.width)
+      const taken = await this.#sized(pool, width)
       if (taken !== null && this.#fits(taken, copies)) return { pool, taken }
     }
     return null
@@ -70,6 +74,14 @@ export class Memory {
   /** Of `live` branches whose streams are full: their cells in the model that writes; a reward model's stay where they are. */
   copies(rung: Rung, live: number): number {
     return Math.ceil(this.#facts.ownBytesPerCell * rung.cells * live)
+  }
+
+  /** Bytes for copies in the host's memory beside what is taken already, other copies included. */
+  left(taken: readonly Taken[], copies: number): number {
+    const host = this.#facts.room.find((room) => room.host)
+    if (host === undefined) return 0
+    const there = bytesOf(taken.filter(({ device }) => device === host.device))
+    return Math.max(0, Math.min(host.bytes - there, this.budget - bytesOf(taken)) - copies)
   }
 
   #fits(taken: readonly Taken[], copies: number): boolean {

@@ -154,7 +154,8 @@ export interface ResolvedBestOfOptions
   readonly seed: bigint
 }
 
-export const maxCandidates = 256
+/** Of one race; more than a context has streams are written in waves. */
+export const maxCandidates = 4096
 
 const silent: Logger = { debug() {}, info() {}, warn() {} }
 
@@ -306,9 +307,9 @@ export function resolveBestOf(options: BestOfOptions = {}): ResolvedBestOfOption
 }
 
 /** The number of candidates. Throws OPTION_INVALID. */
-export function resolveCandidates(n: unknown): number {
-  if (Number.isSafeInteger(n) && (n as number) >= 1 && (n as number) <= maxCandidates) return n as number
-  throw expected('OPTION_INVALID', `a whole number from 1 to ${maxCandidates}`, 'n', n)
+export function resolveCandidates(n: unknown, most = maxCandidates): number {
+  if (Number.isSafeInteger(n) && (n as number) >= 1 && (n as number) <= most) return n as number
+  throw expected('OPTION_INVALID', `a whole number from 1 to ${most}`, 'n', n)
 }
 
 /** Validates against a strict schema; the first thing wrong becomes the sentence. `what` names the options. */

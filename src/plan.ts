@@ -1,22 +1,15 @@
 import { bytesText } from './bytes.js'
-import { type ForecastFacts, type Stretch, stretches } from './forecast.js'
+import { type ForecastFacts, type Stretch, stretches, tokensOf } from './forecast.js'
 import { cellBlock, greatest, ladder, type Rung, toBlock } from './ladder.js'
 import { bytesOf, Memory, type MemoryFacts, type Place, type Taken } from './memory.js'
 import type { Pace } from './pace.js'
-
-/** What whoever runs the plan can do. */
-export interface Abilities {
-  /** Move survivors to fewer and longer streams when these are full: the engine does for policies with `onFull`. */
-  readonly ladder: boolean
-  /** Write candidates one part after another: the engine cannot. */
-  readonly waves: boolean
-}
 
 /** llama.cpp's limit of streams in a context. */
 export const maxStreams = 256
 
 export interface PlanFacts extends ForecastFacts, MemoryFacts {
-  readonly abilities: Abilities
+  /** Survivors move to fewer and longer streams when these are full: for policies with `onFull`. */
+  readonly ladder: boolean
   readonly deterministic: boolean
   /** Null where nothing was measured. */
   readonly pace: Pick<Pace, 'prompt' | 'step'> | null
@@ -40,8 +33,16 @@ export interface Plan {
   readonly why: string
   /** Candidates at once to begin with; 0 when not one fits. */
   readonly width: number
-  /** Parts that are written one after another: 1 as the engine is, 0 when not one candidate fits. */
+  /**
+   * Parts that are written one after another, 1 where all fit at once; 0 when not one candidate fits. The pool then has one
+   * stream more, for the prompt.
+   */
   readonly waves: number
+  /**
+   * The most that copies of candidates take that wait for their wave, bytes of the host's memory. Those it has no room for
+   * are decoded again.
+   */
+  readonly parkedBytes: number
   /**
    * Widths fall, cells rise; cells are multiples of 256. One unless the policy decides when the streams are full; none when
    * not one candidate fits.
@@ -52,7 +53,7 @@ export interface Plan {
   readonly layoutWhy: string
   /** Keys and values of one token of one candidate, a reward model's included, bytes. */
   readonly bytesPerCell: number
-  /** If no candidate ends by itself: an upper bound. */
+  /** Generated tokens if no candidate ends by itself: an upper bound. */
   readonly expectedTokens: number
   /** The most bytes at once beside the weights; never above `budgetBytes`. */
   readonly peakBytes: number
@@ -61,7 +62,7 @@ export interface Plan {
   readonly devices: readonly (Taken & { readonly room: number })[]
   /**
    * Of decoding and sampling, as this engine was in races like this one and if no candidate ends by itself; null where
-   * there was none.
+   * there was none. What waves move and decode again is not in it.
    */
   readonly seconds: number | null
 }
@@ -73,33 +74,42 @@ const leastTokens = 8
 const manyStreams = 32
 
 /**
- * From memory to widths and lengths: as many candidates as fit to their ends; with a ladder, as many as fit to begin
- * with, if rejecting by the policy then makes room for the survivors. What is planned has been sized: it fits.
+ * From memory to widths and lengths: as many candidates as fit to their ends, and the others after them; with a ladder,
+ * as many as fit to begin with, if rejecting by the policy then makes room for the survivors. What is planned has been
+ * sized: it fits.
  */
 export async function plan(facts: PlanFacts): Promise<Plan> {
   const memory = new Memory(facts)
-  const { n, promptTokens, maxTokens, policy, abilities } = facts
+  const { n, promptTokens, maxTokens, policy } = facts
   const whole = toBlock(promptTokens + maxTokens)
-  const limit = Math.min(n, maxStreams)
-  const atOnce = await greatest(1, limit, (width) => fits(memory, { width, cells: whole }))
+  const limit = n > maxStreams ? maxStreams - 1 : n
+  const begins = (rung: Rung, copies = 0) => fits(memory, rung, copies, spareFor(n, rung))
+  const atOnce = await greatest(1, limit, (width) => begins({ width, cells: whole }))
   let rungs: readonly Rung[] = []
   if (atOnce !== null) {
-    const even = { width: evenly(n, atOnce, abilities), cells: whole }
-    rungs = [(await fits(memory, even)) ? even : { width: atOnce, cells: whole }]
+    const even = { width: evenly(n, atOnce), cells: whole }
+    rungs = [(await begins(even)) ? even : { width: atOnce, cells: whole }]
   }
-  if (abilities.ladder && policy.keeps !== undefined && (atOnce ?? 0) < limit) {
+  if (facts.ladder && policy.keeps !== undefined && (atOnce ?? 0) < limit) {
     const least = Math.min(whole, toBlock(promptTokens + leastTokens))
     const first = await greatest(1, limit, (width) =>
-      fits(memory, { width, cells: least }, leaving(facts, memory, { width, cells: least }, whole))
+      begins({ width, cells: least }, leaving(facts, memory, { width, cells: least }, whole))
     )
-    const climbed = first === null ? [] : await climb(facts, memory, evenly(n, first, abilities), whole)
-    const [begins, ends] = [climbed[0]?.cells ?? 0, climbed.at(-1)?.cells ?? 0]
-    if (begins > promptTokens && ends >= whole) rungs = climbed
+    const climbed = first === null ? [] : await climb(facts, memory, evenly(n, first), whole)
+    const [begun, ended] = [climbed[0]?.cells ?? 0, climbed.at(-1)?.cells ?? 0]
+    if (begun > promptTokens && ended >= whole) rungs = climbed
   }
   return describe(facts, memory, rungs)
 }
 
+/** Streams of a first rung beside those of its candidates: the prompt's, while there are candidates to come. */
+function spareFor(n: number, { width }: Rung): number {
+  return n > width ? 1 : 0
+}
+
 async function climb(facts: PlanFacts, memory: Memory, width: number, whole: number): Promise<Rung[]> {
+  // By the next rung all have begun.
+  const spareOf = (rung: Rung) => (rung.width === width ? spareFor(facts.n, rung) : 0)
   return ladder({
     width,
     keeps: (live) => facts.policy.keeps?.(live) ?? live,
@@ -107,11 +117,11 @@ async function climb(facts: PlanFacts, memory: Memory, width: number, whole: num
     cellsAt: async (live, before) => {
       const copies = before === null ? 0 : memory.copies(before, live)
       // The copies are made beside the old cells, and put back beside the new ones.
-      if (before !== null && !(await fits(memory, before, copies))) return 0
+      if (before !== null && !(await fits(memory, before, copies, spareOf(before)))) return 0
       const least = before === null ? 1 : before.cells / cellBlock + 1
       const holds = (blocks: number) => {
         const rung = { width: live, cells: blocks * cellBlock }
-        return fits(memory, rung, Math.max(copies, leaving(facts, memory, rung, whole)))
+        return fits(memory, rung, Math.max(copies, leaving(facts, memory, rung, whole)), spareOf(rung))
       }
       return ((await greatest(least, whole / cellBlock, holds)) ?? 0) * cellBlock
     }
@@ -126,66 +136,74 @@ function leaving({ policy }: PlanFacts, memory: Memory, rung: Rung, whole: numbe
 }
 
 async function describe(facts: PlanFacts, memory: Memory, rungs: readonly Rung[]): Promise<Plan> {
-  const { n, promptTokens, maxTokens, abilities, room } = facts
+  const { n, promptTokens, maxTokens, room } = facts
   const width = rungs[0]?.width ?? 0
-  const waves = width === 0 ? 0 : abilities.waves ? Math.ceil(n / width) : 1
+  const waves = width === 0 ? 0 : Math.ceil(n / width)
   const planned: PlannedRung[] = []
   let highest: (Place & { readonly bytes: number }) | null = null
+  let left = Number.POSITIVE_INFINITY
   for (const [i, rung] of rungs.entries()) {
     const before = rungs[i - 1]
     const after = rungs[i + 1]
     const arriving = before === undefined ? 0 : memory.copies(before, rung.width)
     const copies = Math.max(arriving, after === undefined ? 0 : memory.copies(rung, after.width))
     // What is planned has been tried.
-    const place = (await memory.place(rung, copies)) as Place
+    const place = (await memory.place(rung, copies, i === 0 ? spareFor(n, rung) : 0)) as Place
     const bytes = bytesOf(place.taken) + copies
+    left = Math.min(left, memory.left(place.taken, copies))
     planned.push({ ...rung, pool: place.pool, bytes })
     if (highest === null || bytes > highest.bytes) highest = { ...place, bytes }
   }
   const taken = highest?.taken ?? []
   const cells = taken.reduce((sum, each) => sum + each.cells, 0)
   const bytesPerCell = highest === null ? 0 : cells / (highest.pool.width * highest.pool.cells)
-  const parts = stretches({ ...facts, n: width }, rungs)
+  const parts = rungs.length === 0 ? [] : stretches(facts, rungs, waves)
+  const parked = parkedBytes(facts, parts)
+  const copied = Math.min(parked, left)
   return {
     n,
     promptTokens,
     maxTokens,
-    admitted: width * waves >= n,
-    why: why(facts, width, waves, rungs),
+    admitted: width > 0,
+    why: why(facts, width, waves, rungs, parked, copied),
     width,
     waves,
+    parkedBytes: copied,
     rungs: planned,
     layout: 'streams',
     layoutWhy: layoutWhy(width, promptTokens, facts.ownBytesPerCell),
     bytesPerCell,
-    expectedTokens: waves * parts.reduce((sum, { width: live, from, to }) => sum + live * (to - from), 0),
-    peakBytes: highest?.bytes ?? 0,
+    expectedTokens: tokensOf(parts),
+    peakBytes: (highest?.bytes ?? 0) + copied,
     budgetBytes: memory.budget,
     devices: taken.map((each) => ({
       ...each,
       room: room.find(({ device }) => device === each.device)?.bytes ?? 0
     })),
-    seconds: secondsOf(facts, parts, waves)
+    seconds: secondsOf(facts, parts)
   }
 }
 
+/** The most that copies of all who wait for their wave would take, wherever all have been written as far. */
+function parkedBytes({ promptTokens, maxTokens, ownBytesPerCell }: PlanFacts, parts: readonly Stretch[]): number {
+  const waiting = parts.filter(({ to }) => to < maxTokens)
+  const most = waiting.reduce((most, { live, atOnce, to }) => Math.max(most, (live - atOnce) * (promptTokens + to)), 0)
+  return Math.ceil(most * ownBytesPerCell)
+}
+
 function why(
-  { n, promptTokens, maxTokens, abilities }: PlanFacts,
+  { promptTokens, maxTokens }: PlanFacts,
   width: number,
   waves: number,
-  rungs: readonly Rung[]
+  rungs: readonly Rung[],
+  parked: number,
+  copied: number
 ): string {
   if (width === 0) return `not one candidate of ${promptTokens + maxTokens} tokens, prompt included, fits in the budget`
-  if (width * waves < n) {
-    const races = Math.ceil(n / width)
-    const reason = width === maxStreams ? 'a context has no more streams' : 'memory holds no more'
-    const many = width === 1 ? 'one candidate' : `${width} candidates`
-    return `at most ${many} at once, since ${reason}; ${races} races of them cover ${n}`
-  }
   const each = rungs.length > 1 ? `${rungs.length} rungs, rejecting whenever the streams are full` : 'to their ends'
-  return waves > 1
-    ? `${waves} waves of ${width}, ${each}`
-    : `all ${width} at once, ${each}${abilities.ladder ? '' : ', in one pool'}`
+  if (waves === 1) return `all ${width} at once, ${each}`
+  const back = copied < parked ? 'decoded again where there is no room for copies' : 'copied out and back'
+  return `${waves} waves of ${width}, ${each}${parked === 0 ? '' : `; who waits is ${back}`}`
 }
 
 /** That a shared cache masks but does not skip other candidates' cells is so in llama.cpp's kernels for CUDA, by their source. */
@@ -198,22 +216,22 @@ function layoutWhy(width: number, promptTokens: number, ownBytesPerCell: number)
   return `the engine has no other layout; at ${width} a shared cache would spare ${spared} of copies of the prompt`
 }
 
-function secondsOf(facts: PlanFacts, parts: readonly Stretch[], waves: number): number | null {
+function secondsOf(facts: PlanFacts, parts: readonly Stretch[]): number | null {
   const { pace, promptTokens, maxTokens, deterministic } = facts
   const circumstances = { deterministic, context: promptTokens + maxTokens / 2 }
   let sum = pace?.prompt(promptTokens) ?? null
-  for (const { width, from, to } of parts) {
-    const step = pace?.step(width, circumstances) ?? null
-    sum = sum === null || step === null ? null : sum + (to - from) * step
+  for (const { live, atOnce, from, to } of parts) {
+    const step = pace?.step(atOnce, circumstances) ?? null
+    sum = sum === null || step === null ? null : sum + (to - from) * Math.ceil(live / atOnce) * step
   }
-  return sum === null || parts.length === 0 ? null : waves * sum
+  return parts.length === 0 ? null : sum
 }
 
-/** Waves of like width rather than a narrow last one; without waves, the most at once. */
-function evenly(n: number, most: number, { waves }: Abilities): number {
-  return waves ? Math.ceil(n / Math.ceil(n / most)) : Math.min(n, most)
+/** Waves of like width rather than a narrow last one. */
+function evenly(n: number, most: number): number {
+  return Math.ceil(n / Math.ceil(n / most))
 }
 
-async function fits(memory: Memory, rung: Rung, copies = 0): Promise<boolean> {
-  return (await memory.place(rung, copies)) !== null
+async function fits(memory: Memory, rung: Rung, copies: number, spare = 0): Promise<boolean> {
+  return (await memory.place(rung, copies, spare)) !== null
 }

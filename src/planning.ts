@@ -3,7 +3,13 @@ import type { ModelFacts, NativeBinding } from './binding.js'
 import { expected, WinnowError } from './errors.js'
 import { type Rung, toBlock } from './ladder.js'
 import { together } from './memory.js'
-import { type BestOfOptions, type ResolvedOpenOptions, resolveBestOf } from './options.js'
+import {
+  type BestOfOptions,
+  type ResolvedBestOfOptions,
+  type ResolvedOpenOptions,
+  resolveBestOf,
+  resolveCandidates
+} from './options.js'
 import { Outline, takenOf } from './outline.js'
 import type { Pace } from './pace.js'
 import { maxStreams, type Plan, plan } from './plan.js'
@@ -42,9 +48,6 @@ export interface Site {
   readonly pace: Pace | null
 }
 
-/** Candidates of a plan: more than a race takes, since a plan says how many races would cover them. */
-export const mostPlanned = 4096
-
 export async function planRace(
   site: Site,
   n: number,
@@ -52,9 +55,7 @@ export async function planRace(
   options: PlanOptions,
   signal: AbortSignal
 ): Promise<Plan> {
-  if (!Number.isSafeInteger(n) || n < 1 || n > mostPlanned) {
-    throw expected('OPTION_INVALID', `a whole number from 1 to ${mostPlanned}`, 'n', n)
-  }
+  resolveCandidates(n)
   const { reward: named, ...rest } = options
   const race = resolveBestOf(rest)
   const budget = race.budget ?? null
@@ -95,12 +96,11 @@ export async function planRace(
       checkpoints: race.checkpoints,
       room: roomsOf(site.binding.devices(), models, freed),
       budget,
-      abilities: { ladder: race.policy.onFull === true, waves: false },
+      ladder: race.policy.onFull === true,
       deterministic,
       pace: site.pace,
       ownBytesPerCell: ownCells / (own.streams * own.cellsPerStream),
-      // Where memory decides, a race has a pool of just its shape.
-      poolsFor: (rung) => (budget !== null || race.policy.onFull === true ? [rung] : poolsAt(held, rung, needs)),
+      poolsFor: (rung) => (ownsPool(n, race) ? [rung] : poolsAt(held, rung, needs)),
       sizesOf: async (pool, width) => {
         signal.throwIfAborted()
         const sizes = isHeld(held, pool, needs) ? held.sizes : await generator.pool(pool, needs)
@@ -113,6 +113,11 @@ export async function planRace(
   } finally {
     for (const outline of outlines) outline.close()
   }
+}
+
+/** Where memory decides, or one context has not the streams: the race has a pool of just its shape. */
+export function ownsPool(n: number, { budget, policy }: Pick<ResolvedBestOfOptions, 'budget' | 'policy'>): boolean {
+  return budget !== undefined || policy.onFull === true || n > maxStreams
 }
 
 /** What `acquire` would try for a rung. A race asks for its tokens, not for whole blocks. */

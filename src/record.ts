@@ -33,7 +33,7 @@ interface FailureRecord {
 
 /** A result as JSON, out of which it can be made again. */
 export interface ResultRecord
-  extends Pick<Result, 'text' | 'reason' | 'scorer' | 'policy' | 'checkpoints' | 'compute' | 'rungs'> {
+  extends Pick<Result, 'text' | 'reason' | 'scorer' | 'policy' | 'checkpoints' | 'compute' | 'rungs' | 'waves'> {
   readonly score: Plain
   /** Text and score are those of the record. */
   readonly winner: Omit<BranchRecord, 'text' | 'score'> | null
@@ -94,6 +94,7 @@ const recordSchema = z.looseObject({
   checkpoints: z.string(),
   compute: z.looseObject({}),
   rungs: z.array(z.looseObject({ width: z.number(), cells: z.number() })),
+  waves: z.number(),
   winner: branchSchema.nullable(),
   others: z.array(branchSchema.extend({ text: z.string(), score: plainSchema })),
   usage: z.looseObject({ generatedTokens: z.number() }),

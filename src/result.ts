@@ -30,7 +30,10 @@ export interface Usage {
   readonly promptTokens: number
   /** Of all branches, killed ones included; end tokens are not counted. */
   readonly generatedTokens: number
-  /** Rows decoded: the prompt once, every generated token that was decoded, and ghost rows of `deterministic`. */
+  /**
+   * Rows decoded: the prompt once, every generated token that was decoded, ghost rows of `deterministic`, and in waves what
+   * was decoded again where there was no room for a copy.
+   */
   readonly processedTokens: number
   /**
    * Tokens a reward model decoded: the prompt once, every generated token once, and its template's closing tokens. What
@@ -52,6 +55,10 @@ export interface Usage {
   readonly peakCells: number
   /** Bytes of the pool's cells, used or not, and whoever else used them. */
   readonly cellBytes: number
+  /** How often a candidate left its stream so that another could be written; 0 unless written in waves. */
+  readonly parkings: number
+  /** The most bytes of the host's memory that copies of such candidates took at once. */
+  readonly parkedBytes: number
 }
 
 export interface Expected extends Forecast {
@@ -87,6 +94,8 @@ export interface Result {
   readonly compute: Compute
   /** Shapes its pool took one after the other, where memory decided; empty otherwise. */
   readonly rungs: readonly Rung[]
+  /** Parts in which the candidates were written; 1 where all were there at once. */
+  readonly waves: number
   readonly seed: bigint
 }
 
@@ -124,6 +133,7 @@ export async function concludeRace(round: Round): Promise<Outcome> {
     policy: options.policy.name,
     checkpoints: options.checkpoints.name,
     rungs: round.rungs.map(({ width, cells }) => ({ width, cells })),
+    waves: round.setup.waves,
     seed: options.seed
   }
 }
@@ -173,7 +183,9 @@ function usageOf(round: Round): Usage {
     wallSeconds,
     seconds: { ...seconds, other: Math.max(0, wallSeconds - spent) },
     peakCells,
-    cellBytes: occupancy.kvBytes
+    cellBytes: occupancy.kvBytes,
+    parkings: round.waves?.parkings ?? 0,
+    parkedBytes: round.waves?.parkedBytes ?? 0
   }
 }
 

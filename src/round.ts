@@ -7,7 +7,8 @@ import type { Lease } from './lease.js'
 import type { ResolvedBestOfOptions } from './options.js'
 import type { Standing, View } from './policy.js'
 import type { Prompt } from './prompt.js'
-import type { Scorer, ScoringSession } from './scorer.js'
+import type { RaceFacts, Scorer, ScoringSession } from './scorer.js'
+import type { Waves } from './waves.js'
 
 /**
  * Why a race was over: every branch `settled`; the pool `full`; the caller's `deadline` or `stop`; or its scorer
@@ -29,6 +30,10 @@ export interface RaceSetup {
   readonly scorer: Scorer
   /** The shapes its pool may take, the first of which it has; none where the pool stays as it is. */
   readonly rungs: readonly Rung[]
+  /** Parts in which the candidates are written; a rung is wide enough for one. */
+  readonly waves: number
+  /** The most that copies of those who wait may take in the host's memory. */
+  readonly parkedBytes: number
   /** Aborted by the caller or by the engine's closing. */
   readonly signal: AbortSignal
   /** `performance.now()` at which the deadline falls; infinity for none. */
@@ -38,6 +43,8 @@ export interface RaceSetup {
 /** Seconds spent, by phase. `other` is the remainder: crossings, bookkeeping, callbacks. */
 export interface Phases {
   prefill: number
+  /** Forks, branches that make room or come back, streams made anew. */
+  move: number
   decode: number
   sample: number
   score: number
@@ -49,7 +56,7 @@ export class Round {
   readonly setup: RaceSetup
   readonly branches: Branches
   readonly startedAt = performance.now()
-  readonly seconds: Phases = { prefill: 0, decode: 0, sample: 0, score: 0, policy: 0 }
+  readonly seconds: Phases = { prefill: 0, move: 0, decode: 0, sample: 0, score: 0, policy: 0 }
   /** Null while the race goes on. */
   reason: RaceReason | null = null
   /** What the scorer failed with. */
@@ -74,6 +81,8 @@ export class Round {
   readonly rungs: Rung[]
   /** The streams are full, and there are longer ones for fewer branches. */
   full = false
+  /** Who is in streams; null before the fork. */
+  waves: Waves | null = null
   /** Rows decoded, the prompt's included. */
   processedTokens = 0
   readonly #seed: number
@@ -98,11 +107,24 @@ export class Round {
     return (performance.now() - this.startedAt) / 1000
   }
 
+  /** For a scorer's session, which is to follow this signal. */
+  facts(signal: AbortSignal): RaceFacts {
+    const { model, head, prompt, n, rungs, maxTokens } = this.setup
+    const atOnce = rungs[0]?.width ?? n
+    return { model: model.facts, head, turns: prompt.turns, n, atOnce, maxTokens, signal }
+  }
+
+  /** Generated tokens that a branch may have in the streams as they are. */
+  get room(): number {
+    const { pool, model, prompt } = this.setup
+    return Math.min(pool.occupancy.cellsPerStream, model.facts.contextTrain) - prompt.tokens.length
+  }
+
   /** Branches due for a score now: all live ones, and finished ones that have not had their last. */
   due(): Branch[] {
-    return this.branches.all.filter(
-      (branch) => branch.status.state === 'live' || (branch.status.state === 'finished' && !branch.scoredFinally)
-    )
+    return this.branches.all.filter(({ begun, status, scoredFinally }) => {
+      return begun && (status.state === 'live' || (status.state === 'finished' && !scoredFinally))
+    })
   }
 
   record(branches: readonly Branch[], scores: ArrayLike<number>): void {
@@ -127,7 +149,7 @@ export class Round {
       branches: this.branches.all.map((branch) => standing(branch, this.#fresh.has(branch))),
       seed: this.#seed,
       memory: this.memory,
-      room: this.full ? this.setup.rungs[this.rung + 1]?.width : undefined
+      room: this.full ? this.setup.waves * (this.setup.rungs[this.rung + 1]?.width ?? 0) : undefined
     }
   }
 }

@@ -72,6 +72,8 @@ export interface RaceFacts {
   /** The prompt before the generator's chat template; text is one turn of the user's. */
   readonly turns: readonly ChatMessage[]
   readonly n: number
+  /** Candidates that are written at once, at most; the others wait for their wave. */
+  readonly atOnce: number
   /** The most tokens a candidate may grow to. */
   readonly maxTokens: number
   /** As in `Scoring`. */

@@ -8,6 +8,7 @@ import { textsOf } from './result.js'
 import type { RaceReason, Round } from './round.js'
 import { nativeRules } from './sampling-rules.js'
 import { beginInTime, type Candidate, type ScoringSession, scorerError, scoresOf } from './scorer.js'
+import { Waves } from './waves.js'
 
 /** How long a watched race advances before it shows itself again, seconds. */
 const glance = 0.1
@@ -32,14 +33,13 @@ export async function prefill(round: Round): Promise<void> {
  */
 export async function prepare(round: Round): Promise<void> {
   if (round.reason !== null) return
-  const { scorer, model, head, prompt, n, maxTokens, signal, options, deadline } = round.setup
+  const { scorer, signal, options, deadline } = round.setup
   const startedAt = performance.now()
   const patience = new Patience(deadline, options.stop, grace)
   // The session keeps this signal; once patience has been released it follows the race's alone.
   const { signal: either } = follow([signal, patience.over])
-  const race = { model: model.facts, head, turns: prompt.turns, n, maxTokens, signal: either }
   try {
-    round.session = await beginInTime(scorer, race)
+    round.session = await beginInTime(scorer, round.facts(either))
   } catch (error) {
     signal.throwIfAborted()
     if (!patience.over.aborted) throw error
@@ -57,10 +57,10 @@ export async function endScoring(round: Round): Promise<void> {
   await round.session.end?.()
 }
 
-/** n branches that share the prompt's cells. */
+/** Branches that share the prompt's cells: all, or as many as there is room for. */
 export async function fork(round: Round): Promise<void> {
   if (round.reason !== null) return
-  const { pool, options, n, maxTokens, given } = round.setup
+  const { pool, options, n, maxTokens, given, rungs, prompt, parkedBytes } = round.setup
   const { seed, sampling } = options
   const { temperature, topK, topP, minP } = sampling
   const stopTokens = Int32Array.from(options.stopTokens)
@@ -68,29 +68,46 @@ export async function fork(round: Round): Promise<void> {
   const certainties = needs.includes('distributions')
   const rules = await nativeRules(sampling)
   const truncation = { temperature, topK, topP, minP }
-  const branches = { count: n, seed, firstCandidate: 0, maxTokens, ...truncation, stopTokens, certainties, rules }
-  await native(pool.fork(given === null ? branches : { ...branches, given }))
+  const likewise = { seed, maxTokens, ...truncation, stopTokens, certainties, rules }
+  const { kvBytes, cells } = pool.occupancy
+  const setup = {
+    lease: pool,
+    branches: round.branches,
+    fork: given === null ? likewise : { ...likewise, given },
+    promptTokens: prompt.tokens.length,
+    bytesPerCell: kvBytes / cells,
+    parkedBytes
+  }
+  round.waves = new Waves(setup, rungs[0]?.width ?? n)
+  await moving(round, round.waves.seat(1))
 }
 
-/** Writes until the next checkpoint, or until nothing lives, the streams are full or patience ends. */
+/** Writes until all are at the next checkpoint, or nothing lives, the streams are full or patience ends. */
 export async function advance(round: Round): Promise<void> {
   const { pool, options, maxTokens } = round.setup
+  const waves = round.waves as Waves
   const target = Math.min(nextCheckpoint(round) ?? maxTokens, maxTokens)
+  const until = Math.min(target, round.room)
   while (!outOfPatience(round)) {
+    round.processedTokens += await moving(round, waves.seat(until))
     const patience = secondsLeft(round)
     // A watched race stops at a glance and goes on: what is sampled does not depend on where it pauses.
     const glancing = options.onProgress !== undefined && (patience === 0 || patience > glance)
-    const moved = await native(pool.advance(target, glancing ? glance : patience))
+    const moved = await native(pool.advance(target, glancing ? glance : patience, waves.least(until)))
     round.seconds.decode += moved.decodeSeconds
     round.seconds.sample += moved.sampleSeconds
     round.processedTokens += moved.decoded
     round.branches.apply(moved)
     tell(round, options.onProgress, [])
     if (moved.reason === 'aborted') return interrupted(round)
-    if (moved.reason === 'full') return full(round)
-    if (moved.reason === 'settled') return end(round, 'settled')
-    if (moved.reason === 'reached') return
     if (moved.reason === 'deadline' && !glancing) return end(round, 'deadline')
+    if (moved.reason === 'full' && !(await moving(round, waves.clear(until)))) return full(round)
+    if (moved.reason === 'settled' && round.branches.settled) return end(round, 'settled')
+    if ((moved.reason === 'reached' || moved.reason === 'settled') && !waves.pending(until)) {
+      // Whoever lives was full, and has left its stream.
+      if (until < target) full(round)
+      return
+    }
   }
 }
 
@@ -172,6 +189,7 @@ export function decide(round: Round): Decision {
 export async function kill(round: Round, decision: Decision): Promise<void> {
   if (decision.kill.length > 0) {
     await native(round.setup.pool.kill(Int32Array.from(decision.kill)))
+    round.waves?.forget(decision.kill)
     round.branches.kill(decision.kill, round.tokens, decision.why ?? round.setup.options.policy.name)
     await round.session?.kill?.(decision.kill).catch((error: unknown) => fail(round, error))
   }
@@ -183,14 +201,15 @@ export async function climb(round: Round): Promise<void> {
   if (!round.full) return
   round.full = false
   if (round.reason !== null) return
-  const { rungs, pool } = round.setup
+  const { rungs, waves, pool } = round.setup
   const live = round.branches.live.length
-  const next = rungs.findLastIndex(({ width }) => width >= live)
+  const next = rungs.findLastIndex(({ width }) => waves * width >= live)
   const rung = rungs[next]
   if (rung === undefined || next <= round.rung) return end(round, 'full')
   const cells = Math.min(rung.cells, round.setup.model.facts.contextTrain)
   try {
-    await native(pool.reshape({ width: rung.width, cells }))
+    await moving(round, (round.waves as Waves).narrow(rung.width))
+    await moving(round, pool.reshape({ width: rung.width, cells }))
     round.rung = next
     round.rungs.push(rung)
   } catch (error) {
@@ -272,6 +291,16 @@ export function candidate(branch: Branch, text: string): Candidate {
     certainties: distributions && shown(distributions.certainties),
     topConfidences: distributions && shown(distributions.topConfidences),
     text
+  }
+}
+
+/** Moves branches, and counts the time. */
+async function moving<T>(round: Round, job: Promise<T>): Promise<T> {
+  const startedAt = performance.now()
+  try {
+    return await native(job)
+  } finally {
+    round.seconds.move += (performance.now() - startedAt) / 1000
   }
 }
 

@@ -50,6 +50,7 @@ function resultFor(prompt: PromptInput, n = 3, changes: Partial<Result> = {}): R
     checkpoints: 'doubling:32',
     compute: { threads: 1, batch: 512, kvType: 'f16', flashAttention: 'auto', gpu: 'cpu', layout: 'streams' },
     rungs: [],
+    waves: 1,
     seed: 2n ** 63n,
     ...changes
   }
@@ -220,7 +221,7 @@ describe('a map', () => {
       [['x'], { keep: 'none' as 'all' }, 'OPTION_INVALID', /one of "all", "winner" for keep/],
       [['x'], { journal: '' }, 'OPTION_INVALID', /a path for journal/],
       [['x'], { identity: { big: 1n } }, 'OPTION_INVALID', /an object that JSON can say for identity/],
-      [['x'], { n: 257 }, 'OPTION_INVALID', /from 1 to 256 for n/],
+      [['x'], { n: 4097 }, 'OPTION_INVALID', /from 1 to 4096 for n/],
       [['x'], { maxTokens: -1 }, 'OPTION_INVALID', /maxTokens/],
       [['x'], { sed: 1 } as MapOptions, 'OPTION_UNKNOWN', /did you mean "seed"/],
       ['text', {}, 'OPTION_INVALID', /an iterable of prompts for map but received "text"/],

@@ -73,6 +73,8 @@ describe('a race whose streams run full', () => {
       given: null,
       scorer: rewardHead(),
       rungs: ladder,
+      waves: 1,
+      parkedBytes: 0,
       signal: new AbortController().signal,
       deadline: Number.POSITIVE_INFINITY
     })

@@ -80,7 +80,7 @@ describe('a head in a file of its own', () => {
     const scorer = headFile(embedded.head)
     await engine.bestOf(2, 'x', { maxTokens: 4, scorer })
     const { path, width } = engine.model
-    const race = { head: null, turns: [], n: 2, maxTokens: 4, signal: new AbortController().signal }
+    const race = { head: null, turns: [], n: 2, atOnce: 2, maxTokens: 4, signal: new AbortController().signal }
     const other = { ...race, model: { ...new FakeModel().facts, path, width: width + 1 } }
     await expect(scorer.begin(other)).rejects.toMatchObject({ code: 'HEAD_WIDTH' })
     expect((await engine.bestOf(2, 'x', { maxTokens: 4, scorer })).failure).toBeNull()

@@ -39,11 +39,12 @@ interface Settings {
   question?: string
   template?: string
   addBos?: boolean
+  atOnce?: number
 }
 
 async function session(settings: Settings) {
   const { same = true, steps = null, n = 4, maxTokens = 200, context = 4096, reencode = false } = settings
-  const { question = 'why?', template = closed, addBos = true } = settings
+  const { question = 'why?', template = closed, addBos = true, atOnce = n } = settings
   const mirrors: FakeMirror[] = []
   const released: boolean[] = []
   const source: Mirrors = {
@@ -65,6 +66,7 @@ async function session(settings: Settings) {
     head: null,
     turns: [{ role: 'user', content: question }],
     n,
+    atOnce,
     maxTokens,
     signal: scoring.signal
   }
@@ -113,6 +115,38 @@ describe('a reward session', () => {
       })
     )
   )
+
+  it.each([[true], [false]])('scores the same with fewer streams than branches (same vocabulary: %s)', (same) =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.array(growth, { minLength: 1, maxLength: 7 }),
+        fc.integer({ min: 1, max: 3 }),
+        async (branches, streams) => {
+          const atOnce = Math.min(streams, branches.length)
+          const { session: scored, scratch, mirrors } = await session({ same, n: branches.length, atOnce })
+          for (let round = 0; round < 6; round++) {
+            const alive = branches.flatMap((parts, id) => (parts.length > round ? [{ parts, id }] : []))
+            if (alive.length === 0) break
+            const texts = alive.map(({ parts }) => parts.slice(0, round + 1).join(''))
+            const all = alive.map(({ id }, i) => candidate(id, texts[i] as string))
+            expect(await scored.score(all, scoring)).toEqual(await Promise.all(texts.map(scratch)))
+            await scored.kill(alive.filter(({ parts }) => parts.length === round + 1).map(({ id }) => id))
+          }
+          expect(mirrors[0]?.calls[1]).toBe(`fork ${atOnce}`)
+        }
+      )
+    )
+  )
+
+  it('with fewer streams than branches reads a branch again from where its stream says something else', async () => {
+    const { session: scored, mirrors } = await session({ n: 3, atOnce: 2 })
+    await scored.score([candidate(0, 'ab'), candidate(1, 'cd'), candidate(2, 'ax')], scoring)
+    await scored.score([candidate(1, 'cde'), candidate(2, 'axy')], scoring)
+    await scored.kill([1])
+    await scored.kill([0, 2])
+    // Branch 2 takes the stream of branch 0 and finds its first letter there.
+    expect(mirrors[0]?.calls.slice(2)).toEqual(['score 0 1: 4', 'score 0: 1', 'score 1 0: 2', 'drop 0'])
+  })
 
   it('that reads again scores the same, and pays for all it reads', async () => {
     const { session: scored, scratch, prefix, suffix } = await session({ n: 2, reencode: true })

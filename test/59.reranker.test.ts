@@ -57,7 +57,8 @@ afterEach(async () => {
 
 function raceOf(query: string, n: number, maxTokens = 100): RaceFacts {
   const model = { ...new FakeModel().facts, path: embedded.model }
-  return { model, head: null, turns: [{ role: 'user', content: query }], n, maxTokens, signal: scoring.signal }
+  const turns = [{ role: 'user', content: query }] as const
+  return { model, head: null, turns, n, atOnce: n, maxTokens, signal: scoring.signal }
 }
 
 /** Scores of documents, each a candidate, of one look at all of them. */

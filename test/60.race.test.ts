@@ -401,6 +401,8 @@ describe('a race ends early', () => {
       options,
       given: null,
       rungs: [],
+      waves: 1,
+      parkedBytes: 0,
       signal,
       deadline
     }

@@ -118,7 +118,7 @@ describe('the engine', () => {
 describe('bad input is refused with a sentence, and the engine lives on', () => {
   it.each([
     [0, '0'],
-    [257, '257'],
+    [4097, '4097'],
     [1e9, '1000000000'],
     [Number.NaN, 'NaN'],
     [1.5, '1.5'],
@@ -127,7 +127,7 @@ describe('bad input is refused with a sentence, and the engine lives on', () => 
   ])('n of %s', async (n, received) => {
     const { engine } = fakeEngine(tens)
     const error = await failure(engine.bestOf(n as number, 'hi'))
-    expect(error.message).toBe(`Expected a whole number from 1 to 256 for n but received ${received}`)
+    expect(error.message).toBe(`Expected a whole number from 1 to 4096 for n but received ${received}`)
     expect(error.code).toBe('OPTION_INVALID')
     expect((await engine.bestOf(1, 'hi')).reason).toBe('settled')
   })

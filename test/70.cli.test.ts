@@ -217,8 +217,8 @@ describe('winnow run', () => {
 
 describe('bad input to the command line', () => {
   it.each([
-    [['run', 'x', '-n', '0'], 2, 'Expected a whole number from 1 to 256 for n but received 0'],
-    [['run', 'x', '-n', '1e9'], 2, 'Expected a whole number from 1 to 256 for n but received 1000000000'],
+    [['run', 'x', '-n', '0'], 2, 'Expected a whole number from 1 to 4096 for n but received 0'],
+    [['run', 'x', '-n', '1e9'], 2, 'Expected a whole number from 1 to 4096 for n but received 1000000000'],
     [['run', 'x', '-n', 'NaN'], 2, 'Expected a number for --candidates but received "NaN"'],
     [['run', 'x', '--alpha', '1.5'], 2, 'Expected a number from 0 to below 1 for alpha but received 1.5'],
     [['run', 'x', '--alpa', '1'], 2, "error: unknown option '--alpa'\n(Did you mean --alpha?)"],

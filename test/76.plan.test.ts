@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { NativeBinding, NativePoolParams, NativeSizes } from '../src/binding.js'
-import { at, doubling, every } from '../src/checkpoint.js'
+import { at, doubling, every, never } from '../src/checkpoint.js'
 import { WinnowError } from '../src/errors.js'
 import { forecast, stretches } from '../src/forecast.js'
 import { greatest, ladder, type Rung } from '../src/ladder.js'
@@ -41,14 +41,13 @@ const facts = (own: Partial<PlanFacts> = {}): PlanFacts => ({
     { device: 'CPU', bytes: 1_000_000, host: true }
   ],
   budget: null,
-  abilities: { ladder: false, waves: false },
+  ladder: false,
   deterministic: false,
   pace: null,
   ownBytesPerCell: 1,
   sizesOf: sizes(1),
   ...own
 })
-const both = { ladder: true, waves: true }
 /** In a pool of its own shape. */
 const rung = (width: number, cells: number, bytes = width * cells) => ({ width, cells, pool: { width, cells }, bytes })
 
@@ -58,13 +57,31 @@ describe('a plan', () => {
     expect(found).toMatchObject({ admitted: true, width: 64, waves: 1, maxTokens: 400, promptTokens: 100 })
     expect(found.rungs).toEqual([rung(64, 512)])
     expect(found).toMatchObject({ peakBytes: 64 * 512, bytesPerCell: 1, budgetBytes: 2_000_000 })
-    expect(found.why).toBe('all 64 at once, to their ends, in one pool')
+    expect(found.why).toBe('all 64 at once, to their ends')
+    expect(found.parkedBytes).toBe(0)
   })
 
-  it('is refused, with the number that fits, where not all do and the engine cannot split them', async () => {
-    const found = await plan(facts({ budget: 10 * 512 + 511 }))
-    expect(found).toMatchObject({ admitted: false, width: 10, waves: 1, peakBytes: 5120, budgetBytes: 5631 })
-    expect(found.why).toBe('at most 10 candidates at once, since memory holds no more; 7 races of them cover 64')
+  it('writes in waves what does not fit at once, beside a stream for the prompt', async () => {
+    const found = await plan(facts({ budget: 10 * 512 + 511, policy: bestOfN(), checkpoints: never }))
+    // Nine at once would do; eight waves of eight are as many steps.
+    expect(found).toMatchObject({ admitted: true, width: 8, waves: 8, parkedBytes: 0, budgetBytes: 5631 })
+    expect(found.rungs).toEqual([{ width: 8, cells: 512, pool: { width: 9, cells: 512 }, bytes: 9 * 512 }])
+    expect(found).toMatchObject({ peakBytes: 9 * 512, expectedTokens: 64 * 400 })
+    expect(found.why).toBe('8 waves of 8, to their ends')
+  })
+
+  it('has room for copies of those who wait for the next look, as far as memory goes', async () => {
+    const looks = { policy: specReject({ alpha: 0.25 }), checkpoints: at([100]) }
+    const roomy = await plan(facts({ n: 300, ...looks }))
+    expect(roomy).toMatchObject({ width: 150, waves: 2, parkedBytes: 150 * 200, expectedTokens: 100 * 300 + 300 * 225 })
+    expect(roomy.peakBytes).toBe(151 * 512 + roomy.parkedBytes)
+    expect(roomy.why).toBe('2 waves of 150, to their ends; who waits is copied out and back')
+    const tight = await plan(facts({ n: 300, ...looks, budget: 151 * 512 + 999 }))
+    expect(tight).toMatchObject({ width: 150, waves: 2, parkedBytes: 999, peakBytes: 151 * 512 + 999 })
+    expect(tight.why).toContain('decoded again where there is no room for copies')
+    const host = { device: 'CPU', bytes: 7, host: true }
+    const full = facts({ n: 300, ...looks, room: [{ device: 'GPU', bytes: 1_000_000, host: false }, host] })
+    expect((await plan(full)).parkedBytes).toBe(7)
   })
 
   it('is refused where not one candidate fits, and plans nothing then', async () => {
@@ -74,10 +91,11 @@ describe('a plan', () => {
   })
 
   it('knows that a context has no more than 256 streams', async () => {
-    expect(await plan(facts({ n: 300 }))).toMatchObject({ admitted: false, width: 256 })
-    expect((await plan(facts({ n: 300 }))).why).toContain('a context has no more streams; 2 races')
-    const waves = await plan(facts({ n: 300, abilities: { ladder: false, waves: true } }))
-    expect(waves).toMatchObject({ admitted: true, width: 150, waves: 2, why: '2 waves of 150, to their ends' })
+    expect(await plan(facts({ n: 256 }))).toMatchObject({ width: 256, waves: 1 })
+    expect(await plan(facts({ n: 257 }))).toMatchObject({ admitted: true, width: 129, waves: 2 })
+    const most = await plan(facts({ n: 255 * 16 }))
+    expect(most).toMatchObject({ width: 255, waves: 16 })
+    expect(most.rungs[0]?.pool.width).toBe(256)
   })
 
   it('keeps within each device, whatever the other has left', async () => {
@@ -85,20 +103,21 @@ describe('a plan', () => {
       { device: 'GPU', bytes: 5 * 512, host: false },
       { device: 'CPU', bytes: 1e12, host: true }
     ]
-    expect(await plan(facts({ room }))).toMatchObject({ admitted: false, width: 5 })
+    expect(await plan(facts({ room }))).toMatchObject({ width: 4, waves: 16 })
     const elsewhere = facts({ room: room.slice(1) })
     expect(await plan(elsewhere)).toMatchObject({ admitted: false, width: 0 })
   })
 
   it('counts buffers, not cells alone', async () => {
     const budget = 64 * 512
-    const found = await plan(facts({ budget, sizesOf: sizes(1, 10) }))
-    expect(found.admitted).toBe(false)
-    expect(found.peakBytes).toBe(found.width * 512 + 10 * (100 + found.width + 512) + 10 * found.width)
+    const found = await plan(facts({ budget, sizesOf: sizes(1, 10), policy: bestOfN(), checkpoints: never }))
+    expect(found.waves).toBeGreaterThan(1)
+    const pool = found.width + 1
+    expect(found.peakBytes).toBe(pool * 512 + 10 * (100 + pool + 512) + 10 * pool)
   })
 
   it('with a ladder begins wider than all can be written, and rejects down to what can', async () => {
-    const found = await plan(facts({ maxTokens: 1948, budget: 64 * 512, abilities: both }))
+    const found = await plan(facts({ maxTokens: 1948, budget: 64 * 512, ladder: true }))
     // Copies of the survivors lie beside the old cells and then beside the new ones, and count both times.
     expect(found.rungs).toEqual([
       rung(64, 256, 64 * 256 + 32 * 256),
@@ -111,9 +130,19 @@ describe('a plan', () => {
   })
 
   it('has no ladder for a policy that keeps everybody', async () => {
-    const found = await plan(facts({ maxTokens: 1948, budget: 64 * 512, abilities: both, policy: bestOfN() }))
-    expect(found.rungs).toEqual([rung(16, 2048)])
-    expect(found).toMatchObject({ admitted: true, waves: 4 })
+    const found = await plan(facts({ maxTokens: 1948, budget: 64 * 512, ladder: true, policy: bestOfN() }))
+    expect(found.rungs).toMatchObject([{ width: 13, cells: 2048, pool: { width: 14, cells: 2048 } }])
+    expect(found).toMatchObject({ admitted: true, waves: 5 })
+  })
+
+  it('with a ladder and more candidates than a first rung holds climbs it in waves', async () => {
+    const found = await plan(facts({ n: 128, maxTokens: 1948, budget: 64 * 512, ladder: true }))
+    expect(found.waves).toBeGreaterThan(1)
+    expect(found.rungs.length).toBeGreaterThan(1)
+    expect(found.width * found.waves).toBeGreaterThanOrEqual(128)
+    expect(found.rungs[0]?.pool.width).toBe(found.width + 1)
+    expect(found.rungs[1]?.pool.width).toBe(found.rungs[1]?.width)
+    expect(found.why).toContain(`${found.waves} waves of ${found.width}, ${found.rungs.length} rungs`)
   })
 
   it('says how long it takes once the engine has been measured', async () => {
@@ -157,7 +186,7 @@ describe('a plan', () => {
       if (pool.width > 10) throw new WinnowError(code, 'Expected less but received more')
       return sizes(1)(pool)
     }
-    expect(await plan(facts({ sizesOf: failing('OUT_OF_MEMORY') }))).toMatchObject({ admitted: false, width: 10 })
+    expect(await plan(facts({ sizesOf: failing('OUT_OF_MEMORY') }))).toMatchObject({ width: 8, waves: 8 })
     await expect(plan(facts({ sizesOf: failing('MODEL_UNSUPPORTED') }))).rejects.toMatchObject({
       code: 'MODEL_UNSUPPORTED'
     })
@@ -176,7 +205,7 @@ describe('a plan', () => {
       ),
       checkpoints: fc.constantFrom(doubling(32), every(100), at([50, 60])),
       budget: fc.option(fc.integer({ min: 1, max: 1e9 })),
-      abilities: fc.record({ ladder: fc.boolean(), waves: fc.boolean() }),
+      ladder: fc.boolean(),
       gpu: fc.integer({ min: 0, max: 1e9 }),
       cpu: fc.integer({ min: 0, max: 1e9 }),
       bytesPerCell: fc.integer({ min: 1, max: 5000 }),
@@ -194,30 +223,31 @@ describe('a plan', () => {
         const { rungs, width, waves } = found
         expect(found.budgetBytes).toBeLessThanOrEqual(Math.min(own.budget ?? Number.POSITIVE_INFINITY, gpu + cpu))
         expect(found.peakBytes).toBeLessThanOrEqual(found.budgetBytes)
-        expect(found.peakBytes).toBe(Math.max(0, ...rungs.map(({ bytes }) => bytes)))
+        expect(found.peakBytes).toBe(Math.max(0, ...rungs.map(({ bytes }) => bytes)) + found.parkedBytes)
         for (const [i, rung] of rungs.entries()) {
           expect(rung.cells % 256).toBe(0)
           expect(rung.width).toBeGreaterThan(0)
+          expect(rung.pool.width).toBe(i === 0 && rung.width < own.n ? rung.width + 1 : rung.width)
+          expect(rung.pool.width).toBeLessThanOrEqual(256)
           const before = rungs[i - 1]
           if (before !== undefined) expect(rung.width < before.width && rung.cells > before.cells).toBe(true)
-          const taken = sizesOf(rung)
-          for (const { device, bytes } of room) {
+          const taken = sizesOf(rung.pool)
+          for (const { device, bytes, host } of room) {
             const own = taken.filter((each) => each.device === device)
-            expect(
-              own.reduce((sum, { cells, compute, outputs }) => sum + cells + compute + outputs, 0)
-            ).toBeLessThanOrEqual(bytes)
+            const sum = own.reduce((sum, { cells, compute, outputs }) => sum + cells + compute + outputs, 0)
+            expect(sum + (host ? found.parkedBytes : 0)).toBeLessThanOrEqual(bytes)
           }
         }
-        expect(found.admitted).toBe(rungs.length > 0 && width * waves >= own.n)
-        if (!own.abilities.ladder) expect(rungs.length).toBeLessThanOrEqual(1)
-        if (!own.abilities.waves) expect(waves).toBeLessThanOrEqual(1)
+        expect(found.admitted).toBe(rungs.length > 0)
+        if (!own.ladder) expect(rungs.length).toBeLessThanOrEqual(1)
+        if (waves === 1) expect(found.parkedBytes).toBe(0)
         if (rungs.length === 0) return
         // The last rung holds a candidate to its end, and waves cover n without one too many.
         expect(rungs.at(-1)?.cells).toBeGreaterThanOrEqual(own.promptTokens + own.maxTokens)
+        expect(width * waves).toBeGreaterThanOrEqual(own.n)
         expect((waves - 1) * width).toBeLessThan(own.n)
-        if (own.abilities.waves) expect(found.admitted).toBe(true)
-        expect(found.expectedTokens).toBeLessThanOrEqual(waves * width * own.maxTokens)
-        expect(found.expectedTokens).toBeGreaterThanOrEqual(waves)
+        expect(found.expectedTokens).toBeLessThanOrEqual(own.n * own.maxTokens)
+        expect(found.expectedTokens).toBeGreaterThanOrEqual(own.n)
       }),
       { numRuns: 400 }
     )
@@ -229,7 +259,7 @@ describe('a plan', () => {
       asked.push(rung)
       return sizes(1)(rung)
     }
-    await plan(facts({ n: 256, budget: 5000, sizesOf, abilities: both }))
+    await plan(facts({ n: 256, budget: 5000, sizesOf, ladder: true }))
     expect(asked.length).toBeGreaterThan(0)
     for (const { width, cells } of asked) expect(width * cells).toBeLessThanOrEqual(5000)
     expect(new Set(asked.map(({ width, cells }) => `${width}x${cells}`)).size).toBe(asked.length)
@@ -239,10 +269,13 @@ describe('a plan', () => {
     const any = fc.record({ budget: fc.integer({ min: 512, max: 200_000 }), compute: fc.integer({ min: 0, max: 20 }) })
     await fc.assert(
       fc.asyncProperty(any, async ({ budget, compute }) => {
-        const { width } = await plan(facts({ n: 256, budget, sizesOf: sizes(1, compute) }))
-        if (width === 256) return
-        const more = sizes(1, compute)({ width: width + 1, cells: 512 })
+        const { width, waves } = await plan(facts({ n: 256, budget, sizesOf: sizes(1, compute) }))
+        if (waves <= 1) return
+        // A wave less would not hold all.
+        const wider = Math.ceil(256 / (waves - 1))
+        const more = sizes(1, compute)({ width: wider + (wider < 256 ? 1 : 0), cells: 512 })
         const bytes = more.reduce((sum, { cells, compute, outputs }) => sum + cells + compute + outputs, 0)
+        expect(wider).toBeGreaterThan(width)
         expect(bytes).toBeGreaterThan(budget)
       })
     )
@@ -410,9 +443,9 @@ describe('a forecast', () => {
 
   it('follows the checkpoints of a policy that says how many it keeps', () => {
     expect(stretches(race(specReject({ checkpoints: at([8, 20]) })))).toEqual([
-      { width: 16, from: 0, to: 8 },
-      { width: 8, from: 8, to: 20 },
-      { width: 4, from: 20, to: 100 }
+      { live: 16, atOnce: 16, from: 0, to: 8 },
+      { live: 8, atOnce: 8, from: 8, to: 20 },
+      { live: 4, atOnce: 4, from: 20, to: 100 }
     ])
     expect(forecast(race(specReject({ checkpoints: at([8, 20]) })))).toEqual({
       generatedTokens: 16 * 8 + 8 * 12 + 4 * 80,
@@ -432,16 +465,16 @@ describe('a forecast', () => {
       { width: 8, cells: 110 }
     ]
     expect(stretches(race(bestOfN()), rungs)).toEqual([
-      { width: 16, from: 0, to: 30 },
-      { width: 8, from: 30, to: 100 }
+      { live: 16, atOnce: 16, from: 0, to: 30 },
+      { live: 8, atOnce: 8, from: 30, to: 100 }
     ])
   })
 
   it('counts answers that are given only as far as they go', () => {
     const given = { ...race(bestOfN(), 3), lengths: [5, 0, 200] }
     expect(stretches(given)).toEqual([
-      { width: 2, from: 0, to: 5 },
-      { width: 1, from: 5, to: 100 }
+      { live: 2, atOnce: 2, from: 0, to: 5 },
+      { live: 1, atOnce: 1, from: 5, to: 100 }
     ])
     expect(forecast(given)).toEqual({ generatedTokens: 5 + 100, peakCells: 110 })
     expect(forecast({ ...race(bestOfN(), 2), lengths: [0, 0] })).toEqual({ generatedTokens: 0, peakCells: 0 })
@@ -474,7 +507,7 @@ describe('a forecast', () => {
 
   it('ends with the last candidate that the reference would keep', () => {
     const parts = stretches(race(specReject({ paper: true, checkpoints: every(10) }), 4))
-    expect(parts.map(({ width, to }) => [width, to])).toEqual([
+    expect(parts.map(({ live, to }) => [live, to])).toEqual([
       [4, 10],
       [2, 20],
       [1, 30]

@@ -322,7 +322,7 @@ describe('a trace', () => {
   })
 
   it.each([
-    ['{"prompt":"p","samples":[]}', 'Expected 1 to 256 samples for line 1 but received an array of 0'],
+    ['{"prompt":"p","samples":[]}', 'Expected 1 to 4096 samples for line 1 but received an array of 0'],
     ['{"prompt":"p","samples":[7]}', 'Expected text or an object for sample 0 on line 1 but received 7'],
     ['{"prompt":"p","samples":[{"text":"a","tokens":[1]}]}', 'for sample 0 on line 1 but received both'],
     ['{"prompt":"p","samples":[{"tokens":[-1]}]}', 'Expected "text" or "tokens" for sample 0 on line 1'],

@@ -262,7 +262,7 @@ describe('winnow sample', () => {
       2,
       'Expected a whole number, 1 or more for --concurrency but received 0'
     ],
-    ['too many candidates', () => ['--prompts', 'x.jsonl', '--out', fresh(), '-n', '257'], 2, 'from 1 to 256']
+    ['too many candidates', () => ['--prompts', 'x.jsonl', '--out', fresh(), '-n', '4097'], 2, 'from 1 to 4096']
   ])('refuses %s before a model is opened', async (_, argv, exitCode, message) => {
     const never = (() => Promise.reject(new Error('it was opened'))) as typeof open
     const { code, err, out } = await sample(argv(), {}, never)

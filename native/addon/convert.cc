@@ -64,6 +64,7 @@ const char* reason_text(AdvanceReason reason) {
     case AdvanceReason::full: return "full";
     case AdvanceReason::deadline: return "deadline";
     case AdvanceReason::aborted: return "aborted";
+    case AdvanceReason::room: return "room";
     case AdvanceReason::running: break;  // of it nothing is told
   }
   return "aborted";
@@ -240,11 +241,15 @@ ForkParams to_fork_params(const Napi::Value& value) {
 RaceId to_race(const Napi::Value& value) { return static_cast<RaceId>(to_integer(value, "race", 0, kIntMax)); }
 
 // Pairs of a race and how far it goes.
-std::vector<Turn> to_turns(const Napi::Value& value) {
+std::vector<Turn> to_turns(const Napi::Value& value, const Napi::Value& least) {
   const std::vector<std::int32_t> flat = to_int32s(value, "turns");
   if (flat.size() % 2 != 0) throw unexpected(value, "pairs of a race and its tokens", "turns");
   std::vector<Turn> turns;
   for (std::size_t i = 0; i < flat.size(); i += 2) turns.push_back({flat[i], flat[i + 1]});
+  if (least.IsUndefined()) return turns;
+  const std::vector<std::int32_t> counts = to_int32s(least, "least");
+  if (counts.size() != turns.size()) throw unexpected(least, "a number for each turn", "least");
+  for (std::size_t i = 0; i < turns.size(); ++i) turns[i].least = counts[i];
   return turns;
 }
 
@@ -393,6 +398,7 @@ Napi::Value from_occupancy(Napi::Env env, const Occupancy& occupancy) {
   to["cellsPeak"] = static_cast<double>(occupancy.cells_peak);
   to["live"] = occupancy.live;
   to["kvBytes"] = static_cast<double>(occupancy.kv_bytes);
+  to["parkedBytes"] = static_cast<double>(occupancy.parked_bytes);
   return to;
 }
 

@@ -34,7 +34,7 @@ PoolParams to_mirror_params(const Napi::Value& value);
 MirrorRequest to_mirror_request(const Napi::Value& value);
 ForkParams to_fork_params(const Napi::Value& value);
 RaceId to_race(const Napi::Value& value);
-std::vector<Turn> to_turns(const Napi::Value& value);
+std::vector<Turn> to_turns(const Napi::Value& value, const Napi::Value& least);
 RandomModelParams to_random_model_params(const Napi::Value& value);
 
 Napi::Value from_int32s(Napi::Env env, const std::vector<std::int32_t>& values);

@@ -60,7 +60,7 @@ Napi::Value PoolWrap::fork(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value PoolWrap::advance(const Napi::CallbackInfo& info) {
-  const std::vector<Turn> turns = to_turns(info[0]);
+  const std::vector<Turn> turns = to_turns(info[0], info[2]);
   const double deadline = to_number(info[1], "deadlineSeconds");
   return handle_->start<std::vector<Advance>>(
       info.Env(), [=](Pool& pool) { return pool.advance(turns, deadline); }, from_advances);
@@ -82,7 +82,11 @@ Napi::Value PoolWrap::park(const Napi::CallbackInfo& info) {
 Napi::Value PoolWrap::resume(const Napi::CallbackInfo& info) {
   const RaceId race = to_race(info[0]);
   const std::vector<std::int32_t> ids = to_int32s(info[1], "ids");
-  return handle_->start(info.Env(), [=](Pool& pool) { pool.resume(race, ids); });
+  return handle_->start<std::int64_t>(
+      info.Env(), [=](Pool& pool) { return pool.resume(race, ids); },
+      [](Napi::Env env, std::int64_t decoded) -> Napi::Value {
+        return Napi::Number::New(env, static_cast<double>(decoded));
+      });
 }
 
 Napi::Value PoolWrap::reshape(const Napi::CallbackInfo& info) {

@@ -165,7 +165,10 @@ Occupancy BranchTable::occupancy() const {
   occupancy.cells_used = cells_used_;
   occupancy.cells_free = occupancy.cells - occupancy.cells_used;
   occupancy.cells_peak = cells_peak_;
-  for (const auto& [id, race] : races_) occupancy.live += race->live;
+  for (const auto& [id, race] : races_) {
+    occupancy.live += race->live;
+    for (const Branch& branch : race->branches) occupancy.parked_bytes += branch.cells.size();
+  }
   occupancy.kv_bytes = streams_.bytes();
   return occupancy;
 }

@@ -38,22 +38,36 @@ void Pool::park(RaceId id, const std::vector<std::int32_t>& ids, bool copy) {
   WINNOW_CHECK_INTEGRITY();
 }
 
-// The prompt, and what the branch wrote behind it, into an empty stream.
-void Pool::State::decode_again(int stream, const Race& race, const Branch* branch) {
+// Where the race's prompt lies beside this stream: in one of its own, or as the beginning of a branch; -1 for nowhere.
+// In streams made anew it may not be there yet.
+int Pool::State::prompt_beside(int stream, const Race& race) const {
   const int prompt = static_cast<int>(race.prompt.size());
   const int kept = race.prompt_stream;
-  // In streams made anew it may not be there yet.
-  if (kept >= 0 && kept != stream && streams->last(kept) + 1 == prompt) {
-    streams->copy(kept, stream);
+  if (kept >= 0 && kept != stream && streams->last(kept) + 1 == prompt) return kept;
+  if (!streams->movable()) return -1;
+  for (const Branch& branch : race.branches)
+    if (branch.stream >= 0 && branch.stream != stream && streams->last(branch.stream) + 1 >= prompt)
+      return branch.stream;
+  return -1;
+}
+
+// The prompt, and what the branch wrote behind it, into an empty stream; the tokens that were decoded for it.
+int Pool::State::decode_again(int stream, const Race& race, const Branch* branch) {
+  const int prompt = static_cast<int>(race.prompt.size());
+  const int source = prompt_beside(stream, race);
+  if (source >= 0) {
+    streams->copy(source, stream);
+    if (source != race.prompt_stream) streams->cut(stream, prompt);
   } else {
     // Cut as it was when it was first decoded.
     replay(*streams, stream, {race.prompt.begin(), race.prompt.end() - 1}, 0, false);
     replay(*streams, stream, {race.prompt.back()}, prompt - 1, false);
   }
   if (branch != nullptr) replay(*streams, stream, branch->tokens, prompt, true);
+  return (source >= 0 ? 0 : prompt) + (branch == nullptr ? 0 : branch->generated);
 }
 
-void Pool::resume(RaceId id, const std::vector<std::int32_t>& ids) {
+std::int64_t Pool::resume(RaceId id, const std::vector<std::int32_t>& ids) {
   Streams& streams = *state_->streams;
   BranchTable& branches = state_->branches;
   streams.require_usable();
@@ -77,10 +91,11 @@ void Pool::resume(RaceId id, const std::vector<std::int32_t>& ids) {
                                             std::to_string(streams.limit()));
   }
   state_->step.keep_rows();
+  std::int64_t decoded = 0;
   for (Branch* const branch : parked) {
     const int stream = branches.used();
     if (branch->cells.empty()) {
-      state_->decode_again(stream, race, branch);
+      decoded += state_->decode_again(stream, race, branch);
     } else {
       streams.settle_copies(stream);
       streams.load(stream, branch->cells);
@@ -89,6 +104,7 @@ void Pool::resume(RaceId id, const std::vector<std::int32_t>& ids) {
     branches.seat(race, *branch);
   }
   WINNOW_CHECK_INTEGRITY();
+  return decoded;
 }
 
 // Everybody's cells into streams made anew: from the copies, or decoded again where there are none.

@@ -154,8 +154,10 @@ std::vector<Advance> Pool::advance(const std::vector<Turn>& turns, double deadli
     // Whoever takes no token is where it was to go, or has nobody left.
     std::vector<Branch*> taking = state_->taking();
     for (std::size_t i = 0; i < races.size(); ++i) {
-      if (races[i]->rows > 0) continue;
-      reasons[i] = races[i]->live == 0 ? AdvanceReason::settled : AdvanceReason::reached;
+      if (races[i]->rows > 0 && races[i]->rows >= turns[i].least) continue;
+      reasons[i] = races[i]->rows > 0    ? AdvanceReason::room
+                   : races[i]->live == 0 ? AdvanceReason::settled
+                                         : AdvanceReason::reached;
       over = true;
     }
     if (over) break;

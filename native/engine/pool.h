@@ -86,13 +86,16 @@ enum class AdvanceReason : std::uint8_t {
   full = 2,      // the streams are full; live branches wait, nothing was lost
   deadline = 3,  // time ran out between two steps
   aborted = 4,   // request_abort()
-  running = 5,   // another race of the call had one of the first three
+  running = 5,   // another race of the call had one of the first three, or room
+  room = 6,      // fewer than `least` branches still take part
 };
 
-// How far a race goes: until each of its live branches has so many generated tokens.
+// How far a race goes: until each of its live branches has so many generated tokens, or fewer than `least` of them are
+// still on their way there: whoever has others waiting can put them into the free streams. 0: however few.
 struct Turn {
   RaceId race = 0;
   int until = 0;
+  int least = 0;
 };
 
 // What happened to a race in a turn, branch-major. branches[i] took counts[i] tokens. Of a race that is `running` still
@@ -127,6 +130,7 @@ struct Occupancy {
   std::int64_t cells = 0, cells_used = 0, cells_free = 0, cells_peak = 0;  // peak since it was last empty
   int live = 0;
   std::uint64_t kv_bytes = 0;
+  std::uint64_t parked_bytes = 0;  // copies of parked branches' cells, in the host's memory
 };
 
 class Pool {
@@ -147,11 +151,11 @@ class Pool {
   // OPTION_INVALID, TOKEN_INVALID, GRAMMAR_INVALID, NO_TOKENIZER.
   void fork(RaceId race, const ForkParams& params);
 
-  // Takes all these races on, step by step, until the first of them is where it was to go, settled or full; in the
-  // order of the turns. deadline_seconds: budget of this call, 0 for none. Throws RACE_UNKNOWN, NOT_PREFILLED (a race
-  // that was never forked), OPTION_INVALID, LOGITS_INVALID (a branch that takes part), STREAMS_FULL (`deterministic`:
-  // no cell is free beside a branch that is decoded alone). Then nothing was decoded in the step at hand, and what was
-  // taken before is told by the next call.
+  // Takes all these races on, step by step, until the first of them is where it was to go, settled, full or has room;
+  // in the order of the turns. deadline_seconds: budget of this call, 0 for none. Throws RACE_UNKNOWN, NOT_PREFILLED (a
+  // race that was never forked), OPTION_INVALID, LOGITS_INVALID (a branch that takes part), STREAMS_FULL
+  // (`deterministic`: no cell is free beside a branch that is decoded alone). Then nothing was decoded in the step at
+  // hand, and what was taken before is told by the next call.
   std::vector<Advance> advance(const std::vector<Turn>& turns, double deadline_seconds = 0);
 
   // Ends live and parked branches and frees their cells at once; ids that already ended are ignored. Throws
@@ -163,9 +167,9 @@ class Pool {
   // again, which moves their last bits unless `deterministic`. Throws BRANCH_UNKNOWN, RACE_UNKNOWN, OUT_OF_MEMORY (the
   // copies).
   void park(RaceId race, const std::vector<std::int32_t>& ids, bool copy);
-  // Parked branches into free streams, in the order of the ids; others are ignored. Throws STREAMS_FULL,
-  // BRANCH_UNKNOWN, RACE_UNKNOWN.
-  void resume(RaceId race, const std::vector<std::int32_t>& ids);
+  // Parked branches into free streams, in the order of the ids; others are ignored. The tokens that were decoded again.
+  // Throws STREAMS_FULL, BRANCH_UNKNOWN, RACE_UNKNOWN.
+  std::int64_t resume(RaceId race, const std::vector<std::int32_t>& ids);
 
   // Fewer and longer streams, or more and shorter ones; who lives goes on there, with the same cells. Throws
   // OPTION_INVALID (they do not fit), CONTEXT_TOO_LONG, OUT_OF_MEMORY: then all is as it was.

@@ -32,7 +32,8 @@ struct Pool::State {
 
   Branch branch_like(const Race& race, const ForkParams& fork) const;
   int copy_beginning(const std::vector<Token>& prompt, int stream);
-  void decode_again(int stream, const Race& race, const Branch* branch);
+  int prompt_beside(int stream, const Race& race) const;
+  int decode_again(int stream, const Race& race, const Branch* branch);
   void put_back(const std::vector<std::vector<std::uint8_t>>& cells);
   std::vector<Branch*> taking();
 };

@@ -81,6 +81,7 @@ void check_turns(const std::vector<Turn>& turns) {
   std::set<RaceId> races;
   for (const Turn& turn : turns) {
     expect(turn.until >= 1, "1 or more for until", turn.until);
+    expect(turn.least >= 0, "0 or more for least", turn.least);
     expect(races.insert(turn.race).second, "each race once", turn.race);
   }
 }

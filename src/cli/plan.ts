@@ -9,7 +9,7 @@ import { WinnowError } from '../errors.js'
 import { sha256 } from '../model.js'
 import { resolveBestOf, resolveOpen } from '../options.js'
 import type { Plan } from '../plan.js'
-import { mostPlanned, planRace, type Site } from '../planning.js'
+import { planRace, type Site } from '../planning.js'
 import { nativeRules } from '../sampling-rules.js'
 import { parseBytes } from './bytes.js'
 import { Downloads } from './downloads.js'
@@ -50,7 +50,7 @@ export function planCommand(terminal: Terminal, finish: (code: number) => void):
   add(command, '--compare', 'as of winnow run, which is deterministic then; the two races take the same memory', false)
   const budget = 'memory beside the weights, such as 8GiB, 500MB or bytes (default: what is free)'
   add(command, '--budget <bytes>', budget, undefined, parseBytes)
-  addRaceFlags(command, mostPlanned)
+  addRaceFlags(command)
   addModelFlags(command)
   addRewardFlags(command)
   addRerankerFlag(command)

@@ -1,4 +1,5 @@
 import { headSha256Of } from '../arm.js'
+import { bytesText } from '../bytes.js'
 import type { Engine } from '../engine.js'
 import type { BestOfOptions } from '../options.js'
 import type { Result, ResultBranch } from '../result.js'
@@ -49,6 +50,10 @@ export function textOf({ result, full, answer }: RunOutcome, chosen: boolean): s
       : `, about ${count(usage.savedTokens)} not (${percent(usage.savedShare ?? 0)}, estimated)`
   const read = usage.rewardTokens === 0 ? '' : `, ${count(usage.rewardTokens)} read by the reward model`
   parts.push(`${count(usage.generatedTokens)} tokens written${saved}${read}; ${phases(usage)}`)
+  if (result.waves > 1) {
+    const copies = usage.parkedBytes === 0 ? '' : `, ${bytesText(usage.parkedBytes)} of copies at the most`
+    parts.push(`Written in ${result.waves} waves: ${count(usage.parkings)} times a candidate made room${copies}.`)
+  }
   if (full !== null) parts.push('', costTable(result, full, answer))
   return parts.join('\n')
 }

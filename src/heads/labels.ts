@@ -31,7 +31,15 @@ export const rewarded: Labeller = async (branches, { samples }) =>
 export function taught(teacher: SessionScorer, model: ModelFacts, signal: AbortSignal): Labeller {
   return async (branches, { prompt }) => {
     const maxTokens = Math.max(1, ...branches.map(({ tokens }) => tokens.length))
-    const race = { model, head: null, turns: turnsOf(prompt), n: branches.length, maxTokens, signal }
+    const race = {
+      model,
+      head: null,
+      turns: turnsOf(prompt),
+      n: branches.length,
+      atOnce: branches.length,
+      maxTokens,
+      signal
+    }
     const session = await teacher.begin(race)
     try {
       const whole = branches.filter(endedItself)

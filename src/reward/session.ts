@@ -96,8 +96,8 @@ export class RewardSession implements ScoringSession {
 
   static async begin(backbone: Backbone, steps: Steps | null, race: RaceFacts, mirrors: Mirrors) {
     const { reader, cells } = await layOut(backbone, steps, race)
-    const room = await mirrors.acquire(race.n, cells)
-    const mirror = await Mirror.of(room.native, backbone.head, reader.text, race.n, race.signal)
+    const room = await mirrors.acquire(race.atOnce, cells)
+    const mirror = await Mirror.of(room.native, backbone.head, reader.text, race.n, race.atOnce, race.signal)
     return new RewardSession(backbone, steps?.aggregate ?? null, race, mirrors, reader, room, mirror)
   }
 
@@ -159,11 +159,11 @@ export class RewardSession implements ScoringSession {
     if (cells <= this.#room.cells) return
     const { contextTrain } = this.#backbone.model.facts
     if (cells > contextTrain) throw tooLong(contextTrain, cells)
-    const { n, signal } = this.#race
+    const { n, atOnce, signal } = this.#race
     const { decoded } = this.#mirror
     const wanted = Math.max(...candidates.map((one, i) => this.#foreseen(one, transcripts[i] as Transcript)))
-    this.#room = await this.#mirrors.acquire(n, Math.min(wanted, Math.ceil(cells * expansion)))
-    this.#mirror = await Mirror.of(this.#room.native, this.#backbone.head, this.#reader.text, n, signal)
+    this.#room = await this.#mirrors.acquire(atOnce, Math.min(wanted, Math.ceil(cells * expansion)))
+    this.#mirror = await Mirror.of(this.#room.native, this.#backbone.head, this.#reader.text, n, atOnce, signal)
     this.#spent += decoded
     await this.#mirror.drop([...this.#gone])
   }

@@ -6,7 +6,8 @@ import type {
   NativePool,
   NativePoolParams,
   NativePrefill,
-  NativeSizes
+  NativeSizes,
+  TokenLists
 } from '../../src/binding.js'
 import { BranchCode } from '../../src/binding.js'
 
@@ -34,12 +35,16 @@ interface Row {
   tokens: number
   /** Tokens taken since the last turn of its race ended; null when it neither took any nor ended. */
   untold: number | null
+  /** Bytes of its copy while it is parked: one a token. */
+  copied: number
 }
 
 interface FakeRace {
   readonly prompt: number
   rows: Row[]
   fork: NativeForkParams | null
+  /** By candidate. */
+  given: readonly Int32Array[]
   peak: number
   steps: number
   decoded: number
@@ -71,7 +76,7 @@ export class FakePool implements NativePool {
       const late = deadlineSeconds > 0 && stepMs / 1000 > deadlineSeconds
       const reason = this.#aborting ? 'aborted' : late ? 'deadline' : 'reached'
       const race = reason === 'reached' ? this.#next++ : 0
-      const none = { rows: [], fork: null, steps: 0, decoded: 0, seconds: 0 }
+      const none = { rows: [], fork: null, given: [], steps: 0, decoded: 0, seconds: 0 }
       if (race > 0) this.#races.set(race, { prompt: prompt.length, peak: prompt.length, ...none })
       return { reason, race, tokens: prompt.length, decoded: prompt.length, seconds: stepMs / 1000 }
     })
@@ -82,13 +87,15 @@ export class FakePool implements NativePool {
       const found = this.#race(race)
       if (params.count > this.params.streams - this.#live().length) throw coded('STREAMS_FULL')
       found.fork = params
-      const rows = { length: params.count }
-      const row = (_: unknown, i: number) => ({ id: params.firstCandidate + i, tokens: 0, untold: null })
-      found.rows = Array.from(rows, row).map((each) => ({ ...each, status: BranchCode.live }))
+      const rows = Array.from({ length: params.count }, (_, i) => {
+        return { id: params.firstCandidate + i, tokens: 0, untold: null, copied: 0, status: BranchCode.live }
+      })
+      found.rows.push(...rows)
+      found.given = params.given ? [...found.given, ...listsOf(params.given)] : found.given
     })
   }
 
-  advance(turns: Int32Array, deadlineSeconds: number): Promise<(NativeAdvance | null)[]> {
+  advance(turns: Int32Array, deadlineSeconds: number, least?: Int32Array): Promise<(NativeAdvance | null)[]> {
     const pairs = Array.from(
       { length: turns.length / 2 },
       (_, i) => [turns[2 * i], turns[2 * i + 1]] as [number, number]
@@ -101,10 +108,11 @@ export class FakePool implements NativePool {
       for (;;) {
         const seconds = (performance.now() - began) / 1000
         const stop = this.#aborting ? 'aborted' : deadlineSeconds > 0 && seconds >= deadlineSeconds ? 'deadline' : null
-        const reasons = taking.map((each): NativeAdvance['reason'] | null => {
+        const reasons = taking.map((each, i): NativeAdvance['reason'] | null => {
           const rows = behind(each)
           const length = (row: Row) => each.race.prompt + row.tokens
           if (rows.length === 0) return each.race.rows.some(isLive) ? 'reached' : 'settled'
+          if (rows.length < (least?.[i] ?? 0)) return 'room'
           return rows.some((row) => length(row) >= this.params.cellsPerStream) ? 'full' : null
         })
         const over = reasons.some((reason) => reason !== null)
@@ -125,17 +133,37 @@ export class FakePool implements NativePool {
     return this.#job('kill', [...ids].join(' '), async () => {
       for (const id of ids) {
         const row = this.#row(race, id)
-        if (row.status === BranchCode.live) row.status = BranchCode.killed
+        if (row.status !== BranchCode.live && row.status !== BranchCode.parked) continue
+        row.status = BranchCode.killed
+        row.copied = 0
       }
     })
   }
 
-  async park(): Promise<void> {
-    throw coded('NOT_SCRIPTED')
+  park(race: number, ids: Int32Array, copy: boolean): Promise<void> {
+    return this.#job('park', `${[...ids].join(' ')}${copy ? ' with copies' : ''}`, async () => {
+      for (const id of ids) {
+        const row = this.#row(race, id)
+        if (row.status !== BranchCode.live) continue
+        row.status = BranchCode.parked
+        row.copied = copy ? this.#race(race).prompt + row.tokens : 0
+      }
+    })
   }
 
-  async resume(): Promise<void> {
-    throw coded('NOT_SCRIPTED')
+  resume(race: number, ids: Int32Array): Promise<number> {
+    return this.#job('resume', [...ids].join(' '), async () => {
+      let decoded = 0
+      for (const id of ids) {
+        const row = this.#row(race, id)
+        if (row.status !== BranchCode.parked) continue
+        if (this.#live().length >= this.params.streams) throw coded('STREAMS_FULL')
+        if (row.copied === 0) decoded += row.tokens
+        row.status = BranchCode.live
+        row.copied = 0
+      }
+      return decoded
+    })
   }
 
   reshape(streams: number, cellsPerStream: number): Promise<void> {
@@ -179,7 +207,8 @@ export class FakePool implements NativePool {
       cellsFree: streams * cellsPerStream - cellsUsed,
       cellsPeak: this.#peak,
       live,
-      kvBytes: 0
+      kvBytes: streams * cellsPerStream,
+      parkedBytes: [...this.#races.values()].flatMap(({ rows }) => rows).reduce((sum, { copied }) => sum + copied, 0)
     }
   }
 
@@ -296,9 +325,12 @@ function cellsOf({ prompt }: FakeRace, rows: readonly Row[]): number {
   return rows.reduce((sum, { tokens }) => sum + prompt + tokens, 0)
 }
 
-function givenTo({ fork }: FakeRace, id: number): Int32Array | null {
-  const { tokens, offsets } = fork?.given ?? {}
-  return tokens === undefined || offsets === undefined ? null : tokens.subarray(offsets[id], offsets[id + 1])
+function givenTo({ given }: FakeRace, id: number): Int32Array | null {
+  return given[id] ?? null
+}
+
+function listsOf({ tokens, offsets }: TokenLists): Int32Array[] {
+  return Array.from(offsets.subarray(1), (end, i) => tokens.subarray(offsets[i], end))
 }
 
 function coded(code: string): Error {
