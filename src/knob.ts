@@ -1,5 +1,5 @@
 import { expected, WinnowError } from './errors.js'
-import { nearest } from './options.js'
+import { nearest } from './nearest.js'
 
 /** One option of a scorer, shaper, judge or selection. `text` is the "X" of "Expected X for Y but received Z". */
 export interface Knob<T> {

@@ -1,6 +1,6 @@
 import { at, type Checkpoints, doubling, every } from './checkpoint.js'
 import { expected, WinnowError } from './errors.js'
-import { nearest } from './options.js'
+import { nearest } from './nearest.js'
 import { bestOfN } from './policies/best-of-n.js'
 import { keepEnough } from './policies/keep-enough.js'
 import { memoryPressure } from './policies/memory-pressure.js'

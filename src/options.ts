@@ -1,8 +1,23 @@
 import { z } from 'zod'
 import type { Branch } from './branch.js'
 import type { Checkpoints } from './checkpoint.js'
+import {
+  abortSignal,
+  callback,
+  check,
+  flag,
+  having,
+  isNumber,
+  isText,
+  list,
+  one,
+  parse,
+  range,
+  text,
+  whole
+} from './checks.js'
 import type { DownloadOptions } from './download.js'
-import { expected, WinnowError } from './errors.js'
+import { expected } from './errors.js'
 import type { Pipeline } from './pipeline.js'
 import { bestOfN } from './policies/best-of-n.js'
 import type { Policy } from './policy.js'
@@ -159,40 +174,16 @@ export const maxCandidates = 4096
 
 const silent: Logger = { debug() {}, info() {}, warn() {} }
 
-// The text of a check is the "X" of "Expected X for Y but received Z".
-const check = <T>(test: (value: unknown) => boolean, what: string) =>
-  z.custom<T>((value) => test(value), { error: what })
-const numeric = (value: unknown): value is number => typeof value === 'number'
-const whole = (low: number, high: number, what = `a whole number from ${low} to ${high}`) =>
-  check<number>((value) => Number.isSafeInteger(value) && (value as number) >= low && (value as number) <= high, what)
-const range = (low: number, high: number) =>
-  check<number>((value) => numeric(value) && value >= low && value <= high, `a number from ${low} to ${high}`)
-const flag = check<boolean>((value) => typeof value === 'boolean', 'true or false')
-const one = <T extends string>(...names: readonly T[]) =>
-  check<T>((value) => names.includes(value as T), `one of ${names.map((name) => `"${name}"`).join(', ')}`)
-const callback = <T>() => check<T>((value) => typeof value === 'function', 'a function').optional()
-const having = <T>(what: string, ...methods: readonly string[]) =>
-  check<T>(
-    (value) => methods.every((name) => typeof (value as Record<string, unknown> | null)?.[name] === 'function'),
-    what
-  )
-const signal = having<AbortSignal>('an AbortSignal', 'addEventListener', 'throwIfAborted').optional()
-const list = <T>(item: (value: unknown) => boolean, what: string) =>
-  check<readonly T[]>((value) => Array.isArray(value) && value.every(item), what)
-
 const threadLimit = 512
 
 const openSchema = z.strictObject({
-  head: check<string | null>(
-    (value) => value === null || (typeof value === 'string' && value !== ''),
-    'a path or null'
-  ).optional(),
+  head: check<string | null>((value) => value === null || isText(value), 'a path or null').optional(),
   gpu: one('auto', 'cuda', 'vulkan', 'metal', 'cpu').default('auto'),
   gpuLayers: whole(-1, 10_000).default(-1),
   devices: list<string>((item) => typeof item === 'string', 'an array of device names').default([]),
   split: one('none', 'layer', 'row').default('layer'),
   mainGpu: whole(0, 64).default(0),
-  tensorSplit: list<number>((item) => numeric(item) && item >= 0, 'an array of shares').default([]),
+  tensorSplit: list<number>((item) => isNumber(item) && item >= 0, 'an array of shares').default([]),
   mmap: flag.default(true),
   mlock: flag.default(false),
   checkTensors: flag.default(false),
@@ -201,16 +192,16 @@ const openSchema = z.strictObject({
   kvType: one('f32', 'f16', 'q8_0', 'q4_0').default('f16'),
   flashAttention: one('auto', 'on', 'off').default('auto'),
   logger: having<Logger>('a logger with debug, info and warn', 'debug', 'info', 'warn').default(silent),
-  onLoad: callback<(share: number) => void>(),
-  models: check<string>((value) => typeof value === 'string' && value !== '', 'a folder').optional(),
-  signal,
-  onDownload: callback<(bytes: number, total: number) => void>()
+  onLoad: callback<(share: number) => void>().optional(),
+  models: text('a folder').optional(),
+  signal: abortSignal.optional(),
+  onDownload: callback<(bytes: number, total: number) => void>().optional()
 })
 
 const samplingSchema = z.strictObject({
   temperature: range(0, 100).default(1),
   topK: whole(0, 2 ** 31 - 1).default(0),
-  topP: check<number>((value) => numeric(value) && value > 0 && value <= 1, 'a number above 0 and at most 1').default(
+  topP: check<number>((value) => isNumber(value) && value > 0 && value <= 1, 'a number above 0 and at most 1').default(
     1
   ),
   minP: range(0, 1).default(0),
@@ -229,7 +220,6 @@ const withParts = <T>(schema: z.ZodType<T>, parts: Parts) =>
     }
   })
 
-const isName = (value: unknown) => typeof value === 'string' && value !== ''
 const optionally = (type: string) => (value: unknown) => value === undefined || typeof value === type
 const isCheckpoints = (value: unknown) => {
   const { name, next } = (value ?? {}) as { readonly name?: unknown; readonly next?: unknown }
@@ -245,7 +235,7 @@ const isNeeds = (value: unknown) =>
 const seedText = 'a whole number from 0 to 2^64-1'
 const bestOfSchema = z.strictObject({
   policy: withParts(having<Policy>('a policy such as specReject()', 'decide'), {
-    name: [isName, 'a name'],
+    name: [isText, 'a name'],
     checkpoints: [isCheckpoints, 'checkpoints such as every(32)'],
     choose: [optionally('function'), 'a function or nothing']
   }).default(() => bestOfN()),
@@ -253,7 +243,7 @@ const bestOfSchema = z.strictObject({
   scorer: withParts(
     check<Scorer | ScoreFunction>((value) => typeof value === 'function' || isScorer(value), 'a scorer or a function'),
     {
-      name: [isName, 'a name'],
+      name: [isText, 'a name'],
       needs: [isNeeds, 'an array of "states", "text" and "distributions"']
     }
   ).optional(),
@@ -269,11 +259,11 @@ const bestOfSchema = z.strictObject({
         : Number.isSafeInteger(value) && (value as number) >= 0,
     seedText
   ).default(0),
-  signal,
-  stop: signal,
-  budget: check<number>((value) => numeric(value) && value > 0, 'a number of bytes above 0').optional(),
+  signal: abortSignal.optional(),
+  stop: abortSignal.optional(),
+  budget: check<number>((value) => isNumber(value) && value > 0, 'a number of bytes above 0').optional(),
   deadlineMs: check<number>(
-    (value) => numeric(value) && value > 0 && value <= 2 ** 31,
+    (value) => isNumber(value) && value > 0 && value <= 2 ** 31,
     'a number of milliseconds above 0'
   ).optional(),
   deadlineFrom: one('call', 'start').default('call'),
@@ -284,8 +274,8 @@ const bestOfSchema = z.strictObject({
   ).default([]),
   raw: flag.default(false),
   deterministic: flag.default(false),
-  onCheckpoint: callback<(progress: Progress) => void>(),
-  onProgress: callback<(progress: Progress) => void>()
+  onCheckpoint: callback<(progress: Progress) => void>().optional(),
+  onProgress: callback<(progress: Progress) => void>().optional()
 })
 
 /** Defaults, then validation, then one frozen object. Throws OPTION_INVALID or OPTION_UNKNOWN. */
@@ -310,62 +300,4 @@ export function resolveBestOf(options: BestOfOptions = {}): ResolvedBestOfOption
 export function resolveCandidates(n: unknown, most = maxCandidates): number {
   if (Number.isSafeInteger(n) && (n as number) >= 1 && (n as number) <= most) return n as number
   throw expected('OPTION_INVALID', `a whole number from 1 to ${most}`, 'n', n)
-}
-
-/** Validates against a strict schema; the first thing wrong becomes the sentence. `what` names the options. */
-export function parse<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
-  const result = schema.safeParse(value)
-  if (result.success) return result.data
-  const issue = result.error.issues[0] as z.core.$ZodIssue
-  const path = issue.path.map(String)
-  const where = path.length === 0 ? `the options of ${what}` : path.join('.')
-  if (issue.code === 'unrecognized_keys') {
-    const key = issue.keys[0] as string
-    const known = knownKeys(schema, path)
-    const near = nearest(key, known)
-    const hint = near === null ? `; known are ${known.join(', ')}` : `; did you mean "${near}"?`
-    throw new WinnowError('OPTION_UNKNOWN', `Expected a known option for ${where} but received "${key}"${hint}`)
-  }
-  const received = path.reduce<unknown>((inner, key) => (inner as Record<string, unknown> | undefined)?.[key], value)
-  const wanted = issue.code === 'custom' ? issue.message : 'an object'
-  throw expected('OPTION_INVALID', wanted, where, received)
-}
-
-function knownKeys(schema: z.ZodType, path: readonly string[]): string[] {
-  let inner: unknown = schema
-  for (const key of path) inner = unwrap((unwrap(inner) as z.ZodObject).shape[key])
-  return Object.keys((unwrap(inner) as z.ZodObject).shape)
-}
-
-function unwrap(schema: unknown): unknown {
-  const inner = (schema as { def?: { innerType?: unknown } }).def?.innerType
-  return inner === undefined ? schema : unwrap(inner)
-}
-
-/** The known name closest to `name` by edit distance, if it is close enough to be a slip; null otherwise. */
-export function nearest(name: string, known: readonly string[]): string | null {
-  let closest: string | null = null
-  let least = Math.max(2, Math.floor(name.length / 3)) + 1
-  for (const candidate of known) {
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase())
-    if (distance < least) {
-      least = distance
-      closest = candidate
-    }
-  }
-  return closest
-}
-
-/** Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1))
-    }
-    row = next
-  }
-  return row[b.length] as number
 }

@@ -1,5 +1,6 @@
 /** What besides temperature and truncation decides a branch's tokens, and the texts that end it. */
 import { z } from 'zod'
+import { check, isNumber, isText, range, whole } from './checks.js'
 import { grammarOf, type JsonSchema } from './grammar.js'
 
 export interface SamplingRules {
@@ -52,19 +53,6 @@ export interface NativeSamplingRules {
   readonly stop: readonly string[]
 }
 
-const check = <T>(test: (value: unknown) => boolean, what: string) =>
-  z.custom<T>((value) => test(value), { error: what })
-const range = (low: number, high: number) =>
-  check<number>(
-    (value) => typeof value === 'number' && value >= low && value <= high,
-    `a number from ${low} to ${high}`
-  )
-const whole = (low: number, high: number) =>
-  check<number>(
-    (value) => Number.isSafeInteger(value) && (value as number) >= low && (value as number) <= high,
-    `a whole number from ${low} to ${high}`
-  )
-const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
 const bytes = (text: string) => Buffer.byteLength(text)
 
 // One token has one name: "01" would be a second one.
@@ -74,7 +62,7 @@ const isBias = (value: unknown) =>
     ([id, bias]) =>
       /^(?:0|[1-9]\d{0,9})$/.test(id) &&
       Number(id) < 2 ** 31 &&
-      (bias === false || (typeof bias === 'number' && bias >= -100 && bias <= 100))
+      (bias === false || (isNumber(bias) && bias >= -100 && bias <= 100))
   )
 const isStop = (value: unknown) =>
   isText(value) ||

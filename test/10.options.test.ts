@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { every } from '../src/checkpoint.js'
-import { nearest, resolveBestOf, resolveOpen } from '../src/options.js'
+import { nearest } from '../src/nearest.js'
+import { resolveBestOf, resolveOpen } from '../src/options.js'
 import { specReject } from '../src/policies/spec-reject.js'
 import { meanLogprob } from '../src/scorers/mean-logprob.js'
 

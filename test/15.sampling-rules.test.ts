@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { parse } from '../src/checks.js'
 import { WinnowError } from '../src/errors.js'
-import { parse } from '../src/options.js'
 import { nativeRules, samplingRulesSchema } from '../src/sampling-rules.js'
 
 const resolve = (options: unknown) => parse(samplingRulesSchema, options, 'sampling')

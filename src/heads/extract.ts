@@ -1,6 +1,6 @@
 import { z } from 'zod'
+import { callback, check, isNumber, isText, parse } from '../checks.js'
 import { describe, expected, WinnowError } from '../errors.js'
-import { parse } from '../options.js'
 import type { HubOptions } from '../sources/hub.js'
 import { openSource, readObject } from '../sources/source.js'
 import { openWeights, type Weights } from '../sources/weights.js'
@@ -52,30 +52,25 @@ export interface ExtractedHead {
 /** Numbers in a tensor of a head; 1 GiB as floats, four times the largest known (8192 x 8192). */
 const maxElements = 2 ** 28
 
-const text = (test: RegExp, what: string) =>
-  z.custom<string>((value) => typeof value === 'string' && test.test(value), { error: what }).optional()
-const label = z
-  .custom<number | string>(
-    (value) => (typeof value === 'string' && value !== '') || (Number.isSafeInteger(value) && (value as number) >= 0),
-    { error: 'the number or the name of a label' }
-  )
-  .optional()
+const matching = (test: RegExp, what: string) =>
+  check<string>((value) => typeof value === 'string' && test.test(value), what).optional()
+const label = check<number | string>(
+  (value) => isText(value) || (Number.isSafeInteger(value) && (value as number) >= 0),
+  'the number or the name of a label'
+).optional()
 const schema = z.strictObject({
   label,
   minus: label,
-  activation: z
-    .custom<'relu' | 'silu'>((value) => value === 'relu' || value === 'silu', { error: '"relu" or "silu"' })
-    .optional(),
-  tensor: text(/^[\w.-]+$/, 'the name of tensors'),
-  hubUrl: text(/./, 'an http or https URL'),
-  token: text(/./, 'an access token'),
-  fetch: z.custom<typeof fetch>((value) => typeof value === 'function', { error: 'a function' }).optional(),
-  stallMs: z
-    .custom<number>((value) => typeof value === 'number' && value > 0 && value < 2 ** 31, {
-      error: 'a number of milliseconds above 0'
-    })
-    .optional(),
-  signal: z.custom<AbortSignal>((value) => value instanceof AbortSignal, { error: 'an AbortSignal' }).optional()
+  activation: check<'relu' | 'silu'>((value) => value === 'relu' || value === 'silu', '"relu" or "silu"').optional(),
+  tensor: matching(/^[\w.-]+$/, 'the name of tensors'),
+  hubUrl: matching(/./, 'an http or https URL'),
+  token: matching(/./, 'an access token'),
+  fetch: callback<typeof fetch>().optional(),
+  stallMs: check<number>(
+    (value) => isNumber(value) && value > 0 && value < 2 ** 31,
+    'a number of milliseconds above 0'
+  ).optional(),
+  signal: check<AbortSignal>((value) => value instanceof AbortSignal, 'an AbortSignal').optional()
 })
 
 /**

@@ -1,14 +1,14 @@
 import { z } from 'zod'
 import { loadBinding, type NativeBinding, type NativeHead, type NativeModel, type NativeRanker } from '../binding.js'
+import { parse, text, whole } from '../checks.js'
 import { expected, WinnowError } from '../errors.js'
 import { openRanker } from '../model.js'
-import { type OpenOptions, parse, type ResolvedOpenOptions, resolveOpen } from '../options.js'
+import { type OpenOptions, type ResolvedOpenOptions, resolveOpen } from '../options.js'
 import type { RaceFacts, ScoringSession, SessionScorer } from '../scorer.js'
 import { Turns } from '../turns.js'
 import { Cells } from './cells.js'
 import { PairSession, roomOf } from './pair-session.js'
 import { endOf, queryOf, rankFrame } from './rank-frame.js'
-import { textOption } from './reward-model.js'
 import { type Backbone, RewardSession } from './session.js'
 import { vocabularyOf } from './vocabulary.js'
 
@@ -62,13 +62,9 @@ interface Decoder extends Encoder {
 }
 
 const schema = z.object({
-  model: textOption('a path'),
-  template: textOption('a template').optional(),
-  context: z
-    .custom<number>((value) => Number.isSafeInteger(value) && (value as number) >= 1, {
-      error: 'a whole number, 1 or more'
-    })
-    .optional()
+  model: text('a path'),
+  template: text('a template').optional(),
+  context: whole(1, Number.MAX_SAFE_INTEGER, 'a whole number, 1 or more').optional()
 })
 
 export class Reranker implements SessionScorer {

@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import { loadBinding, type NativeBinding, type NativeModel } from '../binding.js'
+import { check, flag, parse, text } from '../checks.js'
 import { WinnowError } from '../errors.js'
 import { openHead, openModel } from '../model.js'
-import { type OpenOptions, parse, type ResolvedOpenOptions, resolveOpen } from '../options.js'
+import { type OpenOptions, type ResolvedOpenOptions, resolveOpen } from '../options.js'
 import type { RaceFacts, ScoringSession, SessionScorer } from '../scorer.js'
 import { Turns } from '../turns.js'
 import { Cells, type Extent } from './cells.js'
@@ -56,28 +57,24 @@ interface Loaded extends Backbone {
   readonly binding: NativeBinding
 }
 
-/** An option that is a text and not an empty one; `what` it is, in sentences. */
-export const textOption = (what: string) =>
-  z.custom<string>((value) => typeof value === 'string' && value !== '', { error: what })
-
 const schema = z.object({
-  model: textOption('a path'),
-  head: textOption('a path'),
-  template: z
-    .custom<string | null>((value) => value === null || typeof value === 'string', { error: 'a template or null' })
-    .optional(),
+  model: text('a path'),
+  head: text('a path'),
+  template: check<string | null>(
+    (value) => value === null || typeof value === 'string',
+    'a template or null'
+  ).optional(),
   steps: z
     .strictObject({
-      delimiter: textOption('a text').default('\n\n'),
-      marker: textOption('the text of a token'),
-      aggregate: z
-        .custom<StepAggregate>((value) => ['last', 'min', 'product'].includes(value as string), {
-          error: '"last", "min" or "product"'
-        })
-        .default('min')
+      delimiter: text('a text').default('\n\n'),
+      marker: text('the text of a token'),
+      aggregate: check<StepAggregate>(
+        (value) => ['last', 'min', 'product'].includes(value as string),
+        '"last", "min" or "product"'
+      ).default('min')
     })
     .optional(),
-  reencode: z.custom<boolean>((value) => typeof value === 'boolean', { error: 'true or false' }).default(false)
+  reencode: flag.default(false)
 })
 
 /** How the model of these options reads, and how it is opened. Throws OPTION_INVALID, OPTION_UNKNOWN. */
