@@ -13,7 +13,7 @@ import {
 } from './binding.js'
 import { bytesText } from './bytes.js'
 import { embedded } from './embedded.js'
-import { expected, WinnowError } from './errors.js'
+import { expected, fromAddon, WinnowError } from './errors.js'
 import { type ForecastFacts, forecast } from './forecast.js'
 import { type Rung, toBlock } from './ladder.js'
 import type { Lease } from './lease.js'
@@ -202,12 +202,9 @@ export class Engine {
   /** The text of tokens, control tokens left out, less the last `cut` bytes of it. */
   async text(tokens: Int32Array, cut = 0): Promise<string> {
     this.#closing.signal.throwIfAborted()
-    try {
-      const [text] = await this.#model.detokenize(tokens, Int32Array.of(0, tokens.length), false, Int32Array.of(cut))
-      return text ?? ''
-    } catch (error) {
-      throw WinnowError.from(error)
-    }
+    const offsets = Int32Array.of(0, tokens.length)
+    const [text] = await fromAddon(() => this.#model.detokenize(tokens, offsets, false, Int32Array.of(cut)))
+    return text ?? ''
   }
 
   /** Ends what runs (it rejects with ENGINE_CLOSED), then frees pool, head and model, in that order. Idempotent. */

@@ -104,6 +104,15 @@ export class WinnowError extends Error {
   }
 }
 
+/** What an operation of the addon comes to; what it fails with is a WinnowError. */
+export async function fromAddon<T>(operation: () => Promise<T>): Promise<T> {
+  try {
+    return await operation()
+  } catch (error) {
+    throw WinnowError.from(error)
+  }
+}
+
 /** The sentence every refusal is made of. */
 export function expected(code: Code, what: string, forWhat: string, received: unknown): WinnowError {
   return new WinnowError(code, `Expected ${what} for ${forWhat} but received ${describe(received)}`)

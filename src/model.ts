@@ -2,7 +2,7 @@ import { open, stat } from 'node:fs/promises'
 import { gguf } from '@huggingface/gguf'
 import type { NativeBinding, NativeHead, NativeModel, NativeModelParams } from './binding.js'
 import { localModel } from './download.js'
-import { expected, WinnowError } from './errors.js'
+import { expected, fromAddon, WinnowError } from './errors.js'
 import type { ResolvedOpenOptions } from './options.js'
 
 export { sha256 } from './checksum.js'
@@ -58,11 +58,7 @@ async function openFile(
     checkTensors,
     ...use
   }
-  try {
-    return await binding.loadModel(params, options.onLoad)
-  } catch (error) {
-    throw WinnowError.from(error)
-  }
+  return fromAddon(() => binding.loadModel(params, options.onLoad))
 }
 
 /** Throws HEAD_NOT_FOUND, HEAD_CORRUPT, and HEAD_WIDTH when it was made for states of another width. */
@@ -72,12 +68,7 @@ export async function openHead(
   model: Pick<NativeModel, 'facts'>
 ): Promise<NativeHead> {
   await checkFile(path, 'the reward head', 'HEAD_NOT_FOUND')
-  let head: NativeHead
-  try {
-    head = await binding.loadHead(path)
-  } catch (error) {
-    throw WinnowError.from(error)
-  }
+  const head = await fromAddon(() => binding.loadHead(path))
   if (head.facts.width !== model.facts.width) {
     const { width } = head.facts
     head.close()

@@ -1,5 +1,5 @@
 import type { NativeBinding, NativeModel, NativeSizes } from './binding.js'
-import { WinnowError } from './errors.js'
+import { fromAddon } from './errors.js'
 import type { Rung } from './ladder.js'
 import type { Taken } from './memory.js'
 import { openModel } from './model.js'
@@ -28,11 +28,11 @@ export class Outline {
     rung: Rung,
     { states, deterministic }: { readonly states: boolean; readonly deterministic: boolean }
   ): Promise<NativeSizes> {
-    return asked(this.#binding.poolSizes(this.model, { ...this.#params(rung), states, deterministic }))
+    return fromAddon(() => this.#binding.poolSizes(this.model, { ...this.#params(rung), states, deterministic }))
   }
 
   async mirror(rung: Rung): Promise<NativeSizes> {
-    return asked(this.#binding.mirrorSizes(this.model, this.#params(rung)))
+    return fromAddon(() => this.#binding.mirrorSizes(this.model, this.#params(rung)))
   }
 
   /** Idempotent. */
@@ -60,12 +60,4 @@ export function takenOf({ streams, cellsPerStream, devices }: NativeSizes): Take
     // The device with the outputs is the host.
     return { device, cells, compute, outputs: outputs + (outputs > 0 ? notes : 0) }
   })
-}
-
-async function asked<T>(job: Promise<T>): Promise<T> {
-  try {
-    return await job
-  } catch (error) {
-    throw WinnowError.from(error)
-  }
 }

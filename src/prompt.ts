@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Template } from '@huggingface/jinja'
 import type { NativeModel } from './binding.js'
-import { expected, WinnowError } from './errors.js'
+import { expected, fromAddon, WinnowError } from './errors.js'
 
 export interface ChatMessage {
   readonly role: 'system' | 'user' | 'assistant' | (string & {})
@@ -119,9 +119,7 @@ async function namesSpecials(model: NativeModel, text: string): Promise<boolean>
 }
 
 async function tokenize(model: NativeModel, text: string, bos: boolean, specials: boolean): Promise<Int32Array> {
-  return model.tokenize(text, bos, specials).catch((error: unknown) => {
-    throw WinnowError.from(error)
-  })
+  return fromAddon(() => model.tokenize(text, bos, specials))
 }
 
 /** Many templates write the BOS text themselves and the tokenizer adds it again; models are trained on one. */

@@ -1,5 +1,5 @@
 import { loadBinding, type NativeRandomModelParams } from './binding.js'
-import { WinnowError } from './errors.js'
+import { fromAddon } from './errors.js'
 
 export type RandomModelOptions = {
   -readonly [Key in keyof Omit<NativeRandomModelParams, 'path'>]?: NativeRandomModelParams[Key]
@@ -29,9 +29,5 @@ export const randomModelDefaults: Omit<NativeRandomModelParams, 'path'> = {
  */
 export async function writeRandomModel(path: string, options: RandomModelOptions = {}): Promise<void> {
   const { binding } = loadBinding()
-  try {
-    await binding.writeRandomModel({ ...randomModelDefaults, ...options, path })
-  } catch (error) {
-    throw WinnowError.from(error)
-  }
+  await fromAddon(() => binding.writeRandomModel({ ...randomModelDefaults, ...options, path }))
 }

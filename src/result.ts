@@ -1,6 +1,6 @@
 import type { NativeModel } from './binding.js'
 import type { Branch, BranchStatus, Score } from './branch.js'
-import { expected, WinnowError } from './errors.js'
+import { expected, fromAddon, type WinnowError } from './errors.js'
 import type { FinalChoice } from './final-choice.js'
 import type { Forecast } from './forecast.js'
 import type { Rung } from './ladder.js'
@@ -141,16 +141,8 @@ export async function concludeRace(round: Round): Promise<Outcome> {
 /** The texts of branches, in one crossing. */
 export async function textsOf(model: NativeModel, branches: readonly Branch[]): Promise<string[]> {
   const { tokens, offsets } = tokenLists(branches.map((branch) => branch.tokens))
-  try {
-    return await model.detokenize(
-      tokens,
-      offsets,
-      false,
-      Int32Array.from(branches, ({ cut }) => cut)
-    )
-  } catch (error) {
-    throw WinnowError.from(error)
-  }
+  const cuts = Int32Array.from(branches, ({ cut }) => cut)
+  return fromAddon(() => model.detokenize(tokens, offsets, false, cuts))
 }
 
 function resultBranch(branch: Branch, text: string): ResultBranch {

@@ -1,6 +1,6 @@
 import { onAbort } from './abort.js'
 import type { NativeBinding, NativeModel } from './binding.js'
-import { WinnowError } from './errors.js'
+import { fromAddon } from './errors.js'
 import type { ResolvedOpenOptions } from './options.js'
 
 /** The options of `open` that depend on the machine: what they change is speed, memory and rounding. */
@@ -43,13 +43,13 @@ export async function timed(
   // One step before those that count, and a token to spare: nobody ends.
   const tokens = steps + 2
   const shape = { streams: n, cellsPerStream: prompt.length + tokens, states: false, deterministic: false }
-  const pool = await native(binding.createPool(model, { ...settings, ...shape }))
+  const pool = await fromAddon(() => binding.createPool(model, { ...settings, ...shape }))
   const unsubscribe = onAbort(signal, () => pool.abort())
   /** A job's outcome. Between two jobs `abort` has none to end: an abort shows here. */
   const job = async <T>(start: (seconds: number) => Promise<T>) => {
     signal?.throwIfAborted()
     // No time at all would be no deadline.
-    const outcome = await native(start(Math.max(1e-3, left())))
+    const outcome = await fromAddon(() => start(Math.max(1e-3, left())))
     signal?.throwIfAborted()
     return outcome
   }
@@ -57,7 +57,8 @@ export async function timed(
     const prefill = await job((seconds) => pool.prefill(prompt, seconds))
     if (prefill.reason !== 'reached') return null
     const { race } = prefill
-    await native(pool.fork(race, { ...forkParams, count: n, maxTokens: tokens, given: givenOf(prompt, n, tokens) }))
+    const fork = { ...forkParams, count: n, maxTokens: tokens, given: givenOf(prompt, n, tokens) }
+    await fromAddon(() => pool.fork(race, fork))
     /** Null where it was cut short. */
     const advanced = async (until: number) => {
       const [outcome] = await job((seconds) => pool.advance(Int32Array.of(race, until), seconds))
@@ -106,12 +107,4 @@ function givenOf(prompt: Int32Array, n: number, tokens: number) {
     return prompt[place % prompt.length] as number
   })
   return { tokens: given, offsets }
-}
-
-async function native<T>(operation: Promise<T>): Promise<T> {
-  try {
-    return await operation
-  } catch (error) {
-    throw WinnowError.from(error)
-  }
 }

@@ -1,6 +1,6 @@
 import { onAbort } from '../abort.js'
 import type { NativeBinding, NativeFit } from '../binding.js'
-import { WinnowError } from '../errors.js'
+import { fromAddon, WinnowError } from '../errors.js'
 import { generator } from '../statistics.js'
 import type { HeadNet } from './net.js'
 import type { HeadTable } from './table.js'
@@ -87,9 +87,7 @@ export async function fitPart(
   )
   const release = onAbort(signal, () => job.stop())
   try {
-    const fit = await job.done.catch((error: unknown) => {
-      throw WinnowError.from(error)
-    })
+    const fit = await fromAddon(() => job.done)
     signal?.throwIfAborted()
     return { stateColumns: states, hidden, fit }
   } finally {

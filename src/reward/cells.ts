@@ -1,5 +1,5 @@
 import type { NativeBinding, NativeModel } from '../binding.js'
-import { WinnowError } from '../errors.js'
+import { fromAddon } from '../errors.js'
 import type { ResolvedOpenOptions } from '../options.js'
 import type { Room } from './session.js'
 
@@ -46,9 +46,7 @@ export class Cells {
     await this.drop()
     const { threads, batch, kvType, flashAttention } = this.#options
     const params = { streams, cellsPerStream: wanted, threads, batch, kvType, flashAttention }
-    const native = await binding.createMirror(model, params).catch((error: unknown) => {
-      throw WinnowError.from(error)
-    })
+    const native = await fromAddon(() => binding.createMirror(model, params))
     try {
       this.#mustBeOpen()
     } catch (error) {

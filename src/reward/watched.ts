@@ -1,5 +1,5 @@
 import { onAbort } from '../abort.js'
-import { WinnowError } from '../errors.js'
+import { fromAddon, WinnowError } from '../errors.js'
 
 /** A native call that ends when the signal aborts, and then rejects with its reason. `what` reads: a reward model, say. */
 export async function whileWatched<T extends { readonly reason: string }>(
@@ -11,9 +11,7 @@ export async function whileWatched<T extends { readonly reason: string }>(
   signal.throwIfAborted()
   const release = onAbort(signal, () => native.abort())
   try {
-    const done = await call().catch((error: unknown) => {
-      throw WinnowError.from(error)
-    })
+    const done = await fromAddon(call)
     if (done.reason === 'reached') return done
     signal.throwIfAborted()
     // Only its closing ends a call besides: what came back holds no scores.
