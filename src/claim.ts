@@ -9,7 +9,7 @@ import { readdir, stat, unlink, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { WinnowError } from './errors.js'
+import { cannotWrite, WinnowError } from './errors.js'
 
 /** This one, in letters that a file may have in its name. */
 const machine = encodeURIComponent(hostname())
@@ -93,10 +93,6 @@ async function remove(file: string): Promise<void> {
   await unlink(file).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error
   })
-}
-
-function cannotWrite(path: string, error: Error): WinnowError {
-  return new WinnowError('WRITE_FAILED', `Expected to write ${path} but received ${error.message}`, { cause: error })
 }
 
 function busy(path: string, { file, pid, host }: Found): WinnowError {

@@ -118,6 +118,12 @@ export function expected(code: Code, what: string, forWhat: string, received: un
   return new WinnowError(code, `Expected ${what} for ${forWhat} but received ${describe(received)}`)
 }
 
+/** WRITE_FAILED with what the file system said. */
+export function cannotWrite(path: string, error: unknown): WinnowError {
+  const message = error instanceof Error ? error.message : String(error)
+  return new WinnowError('WRITE_FAILED', `Expected to write ${path} but received ${message}`, { cause: error })
+}
+
 /** A value as it appears in a sentence: numbers and short texts verbatim, everything else by its kind. */
 export function describe(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value)

@@ -9,7 +9,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { Claim } from './claim.js'
-import { expected, WinnowError } from './errors.js'
+import { cannotWrite, expected, WinnowError } from './errors.js'
 import { chunksOf, type Line, linesOf } from './lines.js'
 import { isObject } from './sources/strict-json.js'
 
@@ -258,11 +258,6 @@ async function syncFolder(path: string): Promise<void> {
   } finally {
     await folder.close()
   }
-}
-
-function cannotWrite(path: string, error: unknown): WinnowError {
-  const message = error instanceof Error ? error.message : String(error)
-  return new WinnowError('WRITE_FAILED', `Expected to write ${path} but received ${message}`, { cause: error })
 }
 
 function foreign(path: string): WinnowError {

@@ -1,5 +1,5 @@
 import { appendFile, readFile, truncate, writeFile } from 'node:fs/promises'
-import { expected, WinnowError } from '../errors.js'
+import { cannotWrite, expected, WinnowError } from '../errors.js'
 import type { Row } from '../trial.js'
 import type { Identity } from './bench-identity.js'
 
@@ -91,11 +91,6 @@ async function writing(path: string, job: Promise<void>): Promise<void> {
   } catch (error) {
     throw cannotWrite(path, error)
   }
-}
-
-function cannotWrite(path: string, error: unknown): WinnowError {
-  const message = error instanceof Error ? error.message : String(error)
-  return new WinnowError('WRITE_FAILED', `Expected to write ${path} but received ${message}`, { cause: error })
 }
 
 function foreign(path: string): WinnowError {

@@ -4,7 +4,7 @@ import { basename, dirname, resolve } from 'node:path'
 import { Command } from 'commander'
 import { loadBinding } from '../binding.js'
 import type { open as openEngine } from '../engine.js'
-import { expected, WinnowError } from '../errors.js'
+import { cannotWrite, expected } from '../errors.js'
 import { rewarded, taught, verified } from '../heads/labels.js'
 import { readTraces, type Trace } from '../heads/traces.js'
 import { trainHead } from '../heads/train-head.js'
@@ -179,8 +179,7 @@ async function checkOut(out: string): Promise<void> {
     await access(dirname(resolve(out)), constants.W_OK)
     if ((await stat(out).catch(() => null))?.isDirectory()) throw new Error('it is a folder')
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error)
-    throw new WinnowError('WRITE_FAILED', `Expected to write ${out} but received ${message}`, { cause: error })
+    throw cannotWrite(out, error)
   }
 }
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
-import { expected, WinnowError } from '../errors.js'
+import { cannotWrite, expected } from '../errors.js'
 import { count, ggufParts, numbers, text, texts } from './gguf-file.js'
 import type { PositionLine } from './position.js'
 
@@ -68,8 +68,7 @@ export async function writeHeadFile(path: string, content: HeadContent, signal?:
     await file?.close().catch(() => {})
     if (file !== undefined) await rm(unfinished, { force: true }).catch(() => {})
     signal?.throwIfAborted()
-    const message = error instanceof Error ? error.message : String(error)
-    throw new WinnowError('WRITE_FAILED', `Expected to write ${path} but received ${message}`, { cause: error })
+    throw cannotWrite(path, error)
   }
 }
 
