@@ -3,6 +3,7 @@ import type { Rung } from '../ladder.js'
 import type { Taken } from '../memory.js'
 import { type Outline, takenOf } from '../outline.js'
 import type { Weights } from '../rooms.js'
+import { serves } from './cells.js'
 import type { Present, resolveReward } from './reward-model.js'
 import { layOut, type Read } from './session.js'
 import { vocabularyOf } from './vocabulary.js'
@@ -60,7 +61,7 @@ export class RewardSizing {
   /** A mirror lasts the whole race: for so many branches, as long as the longest from the first rung on. */
   async takenAt(width: number): Promise<readonly Taken[]> {
     const held = this.#held
-    const kept = held !== null && held.streams >= width && held.cells >= this.#cells
+    const kept = serves(held, width, this.#cells)
     const shape = kept ? { width: held.streams, cells: held.cells } : { width, cells: this.#cells }
     return takenOf(await this.#outline.mirror(shape))
   }
