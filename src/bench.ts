@@ -1,6 +1,6 @@
 import { type Arm, isReference, sourceOf } from './arm.js'
 import type { Engine } from './engine.js'
-import { WinnowError } from './errors.js'
+import { ofOnePrompt, WinnowError } from './errors.js'
 import { randomKill } from './policies/random-kill.js'
 import type { Policy } from './policy.js'
 import type { Problem } from './problems.js'
@@ -28,18 +28,8 @@ export interface BenchSetup {
   readonly onFailure: (failure: Failure) => Promise<void> | void
 }
 
-/** The codes that condemn one prompt and not the bench. */
-const ofOnePrompt: ReadonlySet<string> = new Set([
-  'PROMPT_EMPTY',
-  'PROMPT_INVALID',
-  'PROMPT_TOO_LONG',
-  'CONTEXT_TOO_LONG',
-  'TEMPLATE_FAILED',
-  'TEMPLATE_MISSING',
-  'TOKEN_INVALID',
-  'DECODE_FAILED',
-  'LOGITS_INVALID'
-])
+/** The codes that condemn one prompt and not the bench, which a scorer that fails ends. */
+const condemning: ReadonlySet<string> = new Set([...ofOnePrompt, 'TOKEN_INVALID'])
 
 /** The arm that all others are compared with: best-of-N on all candidates by the scorer of arms that set none. */
 export function referenceOf(arms: readonly Arm[]): Arm | null {
@@ -113,7 +103,7 @@ async function runPrompt(
     try {
       return await runArm(engine, problem, { ...arm, policy }, n, conditions, signal)
     } catch (error) {
-      if (!WinnowError.is(error) || !ofOnePrompt.has(error.code)) throw error
+      if (!WinnowError.is(error) || !condemning.has(error.code)) throw error
       await setup.onFailure({ prompt, arm: arm.name, code: error.code, message: error.message })
       return null
     }
@@ -180,7 +170,7 @@ async function warmUp(engine: Engine, problem: Problem, conditions: Conditions, 
   const { n, maxTokens, deterministic, raw } = conditions
   const options = { maxTokens, deterministic, raw, signal, deadlineMs: 1000 }
   await engine.bestOf(n, problem.prompt, options).catch((error: unknown) => {
-    if (!WinnowError.is(error) || !ofOnePrompt.has(error.code)) throw error
+    if (!WinnowError.is(error) || !condemning.has(error.code)) throw error
   })
 }
 

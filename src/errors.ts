@@ -69,6 +69,18 @@ export const codes = {
   NATIVE: { retryable: false }
 } as const satisfies Record<string, { readonly retryable: boolean }>
 
+/** The codes that condemn one prompt of many; what fails otherwise would fail with the next prompt too. */
+export const ofOnePrompt = [
+  'PROMPT_EMPTY',
+  'PROMPT_INVALID',
+  'PROMPT_TOO_LONG',
+  'CONTEXT_TOO_LONG',
+  'TEMPLATE_FAILED',
+  'TEMPLATE_MISSING',
+  'DECODE_FAILED',
+  'LOGITS_INVALID'
+] as const
+
 /** A code of the table above, or one the addon added since. */
 export type Code = keyof typeof codes | (string & {})
 

@@ -5,7 +5,7 @@
 import { setMaxListeners } from 'node:events'
 import { follow } from './abort.js'
 import type { Engine } from './engine.js'
-import { expected, WinnowError } from './errors.js'
+import { expected, ofOnePrompt, WinnowError } from './errors.js'
 import { type Conditions, contentKey, Journal } from './journal.js'
 import { sha256 } from './model.js'
 import {
@@ -78,19 +78,8 @@ export interface Unraced extends Given {
   readonly result: Result | null
 }
 
-/** The codes that condemn one prompt; what fails otherwise would fail with the next prompt too. */
-const ofOnePrompt: ReadonlySet<string> = new Set([
-  'PROMPT_EMPTY',
-  'PROMPT_INVALID',
-  'PROMPT_TOO_LONG',
-  'CONTEXT_TOO_LONG',
-  'TEMPLATE_FAILED',
-  'TEMPLATE_MISSING',
-  'DECODE_FAILED',
-  'LOGITS_INVALID',
-  'SCORER_FAILED',
-  'SCORE_INVALID'
-])
+/** The codes that condemn one prompt of a map. A scorer fails at the answers to one. */
+const condemning: ReadonlySet<string> = new Set([...ofOnePrompt, 'SCORER_FAILED', 'SCORE_INVALID'])
 
 /**
  * Races every prompt. No more prompts are pulled than there is room for: a consumer that stops asking stops the pulling.
@@ -228,7 +217,7 @@ async function oneOf({ engine, settings, journal, key, given, options }: Task): 
     checkId(id)
     result = keep === 'all' ? await engine.bestOf(n, prompt, options) : alone(await engine.bestOf(n, prompt, options))
   } catch (error) {
-    if (!WinnowError.is(error) || !(ofOnePrompt.has(error.code) || isOverBudget(error, options))) throw error
+    if (!WinnowError.is(error) || !(condemning.has(error.code) || isOverBudget(error, options))) throw error
     return { ...given, state: 'failed', error, result: null }
   }
   const error = result.failure ?? lateness(result)
