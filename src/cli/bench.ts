@@ -1,20 +1,19 @@
 import { Command } from 'commander'
-import { withoutSecrets } from '../address.js'
 import { parseArms } from '../arm.js'
 import { splitArms } from '../arm-text.js'
 import { embedded } from '../embedded.js'
 import type { open as openEngine } from '../engine.js'
 import { expected } from '../errors.js'
+import { policyNames } from '../names.js'
 import { resolveBestOf, resolveCandidates } from '../options.js'
 import { readProblems } from '../problems.js'
 import { nativeRules } from '../sampling-rules.js'
 import type { Conditions } from '../trial.js'
 import { benchStyles } from './bench-report.js'
-import { Downloads } from './downloads.js'
-import { onInterrupt } from './exit.js'
 import { add, number } from './flag.js'
 import { measure } from './measurement.js'
-import { addRerankerFlag, addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
+import { invocationOf } from './provenance.js'
+import { addRerankerFlag, addRewardFlags, type RewardFlags } from './reward.js'
 import {
   addModelFlags,
   addOutputFlags,
@@ -22,13 +21,11 @@ import {
   computeOf,
   type ModelFlags,
   type OutputFlags,
-  openOptionsOf,
-  policyHelp,
   type RaceFlags,
   samplingOf
 } from './settings.js'
 import type { Terminal } from './terminal.js'
-import { withThreads } from './threads.js'
+import { atWork, withEngine } from './workplace.js'
 
 export interface BenchFlags extends ModelFlags, RewardFlags, RaceFlags, OutputFlags {
   readonly prompts: string
@@ -55,7 +52,7 @@ export function benchCommand(
     embedded.problems
   )
   add(command, '--limit <count>', 'problems to take, 0 for all', 0, number)
-  const policies = `comma-separated; each of ${policyHelp}, with settings such as spec-reject:alpha=0.7:checkpoints=32+64:scorer=min-logprob, best-of-n:n=1, best-of-n:equal-tokens=spec-reject, random-kill:like=spec-reject, spec-reject:scorer=head@FILE:against=NAME; head@"FILE" where that has a colon or a comma`
+  const policies = `comma-separated; each of ${policyNames.join(', ')}, with settings such as spec-reject:alpha=0.7:checkpoints=32+64:scorer=min-logprob, best-of-n:n=1, best-of-n:equal-tokens=spec-reject, random-kill:like=spec-reject, spec-reject:scorer=head@FILE:against=NAME; head@"FILE" where that has a colon or a comma`
   add(command, '--policies <list>', policies, 'best-of-n,spec-reject')
   add(command, '--no-deterministic', 'let logits differ with who else is alive; the divergence is reported')
   add(command, '--output <style>', 'the table as text, md, csv or jsonl', 'text')
@@ -66,7 +63,7 @@ export function benchCommand(
   addRerankerFlag(command)
   addOutputFlags(command)
   command.action(async (flags: BenchFlags) => {
-    finish(await bench(terminal, open, flags, `winnow ${argv.map(withoutSecrets).join(' ')}`))
+    finish(await bench(terminal, open, flags, invocationOf(argv)))
   })
   return command
 }
@@ -84,29 +81,18 @@ async function bench(
   if (!Number.isSafeInteger(flags.limit) || flags.limit < 0) {
     throw expected('OPTION_INVALID', 'a whole number, 0 or more', '--limit', flags.limit)
   }
-  const interruption = onInterrupt(terminal)
-  const downloads = new Downloads(terminal, flags.quiet, interruption.signal)
-  try {
-    const opening = { ...withThreads(openOptionsOf(flags), terminal, flags.quiet), ...downloads.options }
-    const rewards = new RewardModels(flags, opening)
+  return atWork(terminal, flags, async (workplace) => {
+    const { interruption, opening, rewards } = workplace
     const scorers = { scorer: rewards.default, scorers: (name: string) => rewards.named(name) }
     const arms = parseArms(splitArms(flags.policies), { alpha, margin, right, hopeless, checkpoints, ...scorers })
     const problems = await readProblems(flags.prompts, flags.limit === 0 ? undefined : flags.limit)
-    const engine = await open(flags.model, opening)
-    try {
-      await rewards.load()
+    return withEngine(open, flags.model, workplace, async (engine) => {
       const compute = computeOf(opening)
       const reward = await rewards.provenance()
       const measurement = { engine, problems, arms, conditions, compute, reward, flags, interruption, invocation }
       return await measure(terminal, measurement)
-    } finally {
-      await engine.close()
-      await rewards.close()
-    }
-  } finally {
-    downloads.end()
-    interruption.release()
-  }
+    })
+  })
 }
 
 async function conditionsOf(flags: BenchFlags): Promise<Conditions> {

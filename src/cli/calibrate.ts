@@ -11,7 +11,7 @@ import { sha256 } from '../model.js'
 import { resolveCandidates, resolveOpen } from '../options.js'
 import { calibrationName } from './calibrated.js'
 import { Downloads } from './downloads.js'
-import { exit, onInterrupt } from './exit.js'
+import { exit, nothingWritten, onInterrupt } from './exit.js'
 import { add, number, seconds } from './flag.js'
 import { ProgressLine } from './progress-line.js'
 import { machineOf } from './provenance.js'
@@ -77,9 +77,7 @@ async function run(terminal: Terminal, measure: typeof calibrate, flags: Calibra
     return exit.done
   } catch (error) {
     line?.end()
-    if (interruption.code === null) throw error
-    terminal.stderr.write(`Nothing was written to ${flags.out}.\n`)
-    return interruption.code
+    return nothingWritten(terminal, interruption, flags.out, error)
   } finally {
     downloads.end()
     interruption.release()

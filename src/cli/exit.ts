@@ -55,6 +55,13 @@ export interface Interruption {
   release(): void
 }
 
+/** The exit code of a command that was interrupted before it had written `out`. Throws what is no interruption. */
+export function nothingWritten(terminal: Terminal, { code }: Interruption, out: string, error: unknown): number {
+  if (code === null) throw error
+  terminal.stderr.write(`Nothing was written to ${out}.\n`)
+  return code
+}
+
 /** What an orderly end may take before the process is ended anyway. */
 const graceMs = 4500
 

@@ -8,16 +8,15 @@ import { cannotWrite, expected } from '../errors.js'
 import { rewarded, taught, verified } from '../heads/labels.js'
 import { readTraces, type Trace } from '../heads/traces.js'
 import { trainHead } from '../heads/train-head.js'
-import { Downloads } from './downloads.js'
-import { exit, onInterrupt } from './exit.js'
+import { exit, nothingWritten } from './exit.js'
 import { add, number } from './flag.js'
 import { textOf } from './head-report.js'
 import { ProgressLine } from './progress-line.js'
 import { provenanceOf } from './provenance.js'
-import { addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
-import { addGeneratorFlags, type ModelFlags, openOptionsOf } from './settings.js'
+import { addRewardFlags, type RewardFlags } from './reward.js'
+import { addGeneratorFlags, type ModelFlags } from './settings.js'
 import type { Terminal } from './terminal.js'
-import { withThreads } from './threads.js'
+import { atWork, type Workplace, withEngine } from './workplace.js'
 
 interface TrainFlags extends Omit<ModelFlags, 'head'>, RewardFlags {
   readonly traces: string
@@ -112,65 +111,61 @@ async function train(terminal: Terminal, open: typeof openEngine, flags: TrainFl
   await checkOut(flags.out)
   const traces = await readTraces(flags.traces, flags.limit === 0 ? undefined : flags.limit)
   checkTraces(traces, flags)
-  const interruption = onInterrupt(terminal)
-  const downloads = new Downloads(terminal, flags.quiet, interruption.signal)
+  return atWork(terminal, flags, (workplace) =>
+    trainAt(terminal, open, flags, traces, workplace).catch((error: unknown) =>
+      nothingWritten(terminal, workplace.interruption, flags.out, error)
+    )
+  )
+}
+
+function trainAt(
+  terminal: Terminal,
+  open: typeof openEngine,
+  flags: TrainFlags,
+  traces: readonly Trace[],
+  { interruption, opening, rewards }: Workplace
+): Promise<number> {
+  const { signal } = interruption
+  const { teacher } = rewards
   const line = flags.quiet ? null : new ProgressLine(terminal)
-  try {
-    const { signal } = interruption
-    const compute = withThreads(openOptionsOf(flags), terminal, flags.quiet)
-    const opening = { ...compute, ...downloads.options, head: null }
-    const rewards = new RewardModels(flags, opening)
-    const teacher = rewards.teacher
-    const engine = await open(flags.model, opening)
-    try {
-      await rewards.load()
-      const { out, hidden, epochs, ranking, dropout, decay, seed, samples, grid, spread, maxTokens } = flags
-      const trained = await trainHead(loadBinding({ gpu: flags.gpu }).binding, engine, traces, {
-        out,
-        label:
-          teacher === null ? (flags.label === 'reward' ? rewarded : verified) : taught(teacher, engine.model, signal),
-        binary: flags.label === 'verified',
-        trainedOn: `${flags.label} answers to ${basename(flags.traces)}`,
-        collect: {
-          samples,
-          grid,
-          spread,
-          seed,
-          maxTokens,
-          sampling: { temperature: flags.temperature },
-          onPrompt: (done, tokens) => line?.say(`${done} of ${traces.length} prompts answered, ${tokens} tokens`)
-        },
-        fit: {
-          hidden,
-          epochs,
-          ranking,
-          dropout,
-          decay,
-          threads: opening.threads,
-          seed,
-          onEpoch: (part, { index, validationLoss }) =>
-            line?.say(`fitting ${part}: epoch ${index} of ${epochs}, validation loss ${validationLoss.toFixed(4)}`)
-        },
-        calibrate: flags.calibration,
-        debiasLength: flags.debiasLength,
-        signal
-      })
-      line?.end()
-      const result = { ...(await provenanceOf(engine)), rewardModel: await rewards.provenance(), ...trained }
-      terminal.stdout.write(flags.json ? `${JSON.stringify(result)}\n` : textOf(trained))
-      return interruption.code ?? exit.done
-    } finally {
-      await engine.close()
-      await rewards.close()
-    }
-  } catch (error) {
-    if (interruption.code === null) throw error
-    terminal.stderr.write(`Nothing was written to ${flags.out}.\n`)
-    return interruption.code
-  } finally {
-    downloads.end()
-    interruption.release()
-  }
+  const workplace = { interruption, rewards, opening: { ...opening, head: null } }
+  return withEngine(open, flags.model, workplace, async (engine) => {
+    const { out, hidden, epochs, ranking, dropout, decay, seed, samples, grid, spread, maxTokens } = flags
+    const trained = await trainHead(loadBinding({ gpu: flags.gpu }).binding, engine, traces, {
+      out,
+      label:
+        teacher === null ? (flags.label === 'reward' ? rewarded : verified) : taught(teacher, engine.model, signal),
+      binary: flags.label === 'verified',
+      trainedOn: `${flags.label} answers to ${basename(flags.traces)}`,
+      collect: {
+        samples,
+        grid,
+        spread,
+        seed,
+        maxTokens,
+        sampling: { temperature: flags.temperature },
+        onPrompt: (done, tokens) => line?.say(`${done} of ${traces.length} prompts answered, ${tokens} tokens`)
+      },
+      fit: {
+        hidden,
+        epochs,
+        ranking,
+        dropout,
+        decay,
+        threads: opening.threads,
+        seed,
+        onEpoch: (part, { index, validationLoss }) =>
+          line?.say(`fitting ${part}: epoch ${index} of ${epochs}, validation loss ${validationLoss.toFixed(4)}`)
+      },
+      calibrate: flags.calibration,
+      debiasLength: flags.debiasLength,
+      signal
+    })
+    line?.end()
+    const result = { ...(await provenanceOf(engine)), rewardModel: await rewards.provenance(), ...trained }
+    terminal.stdout.write(flags.json ? `${JSON.stringify(result)}\n` : textOf(trained))
+    return interruption.code ?? exit.done
+  })
 }
 
 /** Throws WRITE_FAILED where a file cannot be put. */

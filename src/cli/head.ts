@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import type { open as openEngine } from '../engine.js'
 import { type ExtractedHead, type ExtractOptions, extractHead } from '../heads/extract.js'
 import { version } from '../version.js'
-import { exit, onInterrupt } from './exit.js'
+import { exit, nothingWritten, onInterrupt } from './exit.js'
 import { add } from './flag.js'
 import { headTrainCommand } from './head-train.js'
 import { schemaVersion } from './provenance.js'
@@ -59,9 +59,7 @@ async function extract(terminal: Terminal, model: string, flags: ExtractFlags): 
     terminal.stdout.write(flags.json ? `${JSON.stringify(result, null, 2)}\n` : textOf(head))
     return interruption.code ?? exit.done
   } catch (error) {
-    if (interruption.code === null) throw error
-    terminal.stderr.write(`Nothing was written to ${out}.\n`)
-    return interruption.code
+    return nothingWritten(terminal, interruption, out, error)
   } finally {
     interruption.release()
   }

@@ -4,7 +4,7 @@ import { withoutSecrets } from '../address.js'
 import { loadBinding } from '../binding.js'
 import { bytesText } from '../bytes.js'
 import { localModel } from '../download.js'
-import { embedded, example } from '../embedded.js'
+import { embedded } from '../embedded.js'
 import { WinnowError } from '../errors.js'
 import { sha256 } from '../model.js'
 import { resolveBestOf, resolveOpen } from '../options.js'
@@ -12,25 +12,23 @@ import type { Plan } from '../plan.js'
 import { planRace, type Site } from '../planning.js'
 import { nativeRules } from '../sampling-rules.js'
 import { parseBytes } from './bytes.js'
-import { Downloads } from './downloads.js'
-import { exit, onInterrupt } from './exit.js'
+import { exit } from './exit.js'
 import { add, seconds } from './flag.js'
 import { machineOf } from './provenance.js'
-import { type OneRaceFlags, ownSettings, raceOf } from './race.js'
-import { addRerankerFlag, addRewardFlags, RewardModels } from './reward.js'
 import {
-  addModelFlags,
-  addOutputFlags,
-  addRaceFlags,
-  computeOf,
-  openOptionsOf,
-  policyHelp,
-  samplingOf,
-  scorerHelp
-} from './settings.js'
+  addDeterministicFlag,
+  addPolicyFlags,
+  addPromptArgument,
+  type OneRaceFlags,
+  ownSettings,
+  promptOf,
+  raceOf
+} from './race.js'
+import { addRerankerFlag, addRewardFlags, type RewardModels } from './reward.js'
+import { addModelFlags, addOutputFlags, addRaceFlags, computeOf, samplingOf } from './settings.js'
 import { drawTable } from './table.js'
 import type { Terminal } from './terminal.js'
-import { withThreads } from './threads.js'
+import { atWork } from './workplace.js'
 
 interface PlanFlags extends OneRaceFlags {
   readonly budget?: number
@@ -42,11 +40,10 @@ export function planCommand(terminal: Terminal, finish: (code: number) => void):
   command.description(
     'say what winnow run with the same flags would take: candidates at once, cells, bytes, tokens; loads no weights (exit code 4: cannot be run)'
   )
-  command.argument('[prompt]', 'text, or "-" to read it from standard input (default: an example problem)')
-  add(command, '--policy <name>', `whom to kill: ${policyHelp}`, 'spec-reject')
-  add(command, '--scorer <name>', `what to rank by: ${scorerHelp} (default: the head, without one mean-logprob)`)
+  addPromptArgument(command)
+  addPolicyFlags(command)
   add(command, '--deadline <seconds>', 'as of winnow run; a plan is about the whole race', undefined, seconds)
-  add(command, '--deterministic', 'the same tokens for a candidate whoever else is alive', false)
+  addDeterministicFlag(command)
   add(command, '--compare', 'as of winnow run, which is deterministic then; the two races take the same memory', false)
   const budget = 'memory beside the weights, such as 8GiB, 500MB or bytes (default: what is free)'
   add(command, '--budget <bytes>', budget, undefined, parseBytes)
@@ -62,41 +59,35 @@ export function planCommand(terminal: Terminal, finish: (code: number) => void):
 }
 
 async function showPlan(terminal: Terminal, argument: string | undefined, flags: PlanFlags): Promise<number> {
-  const prompt = argument === '-' ? terminal.readStdin().trim() : (argument ?? example.prompt)
+  const prompt = promptOf(terminal, argument)
   if (flags.reranker !== undefined) {
     const message = `Expected no reranker for a plan, which cannot size one, but received ${withoutSecrets(flags.reranker)} for --reranker`
     throw new WinnowError('OPTION_INVALID', message)
   }
   await nativeRules(resolveBestOf({ sampling: samplingOf(flags) }).sampling)
-  const interruption = onInterrupt(terminal)
-  const downloads = new Downloads(terminal, flags.quiet, interruption.signal)
-  try {
-    const opening = { ...withThreads(openOptionsOf(flags), terminal, flags.quiet), ...downloads.options }
-    const { head } = opening
-    // Nothing of it is loaded.
-    const rewards = new RewardModels(flags, opening)
-    const options = { ...raceOf(flags, rewards), reward: rewards.options ?? undefined }
-    const { binding } = loadBinding({ gpu: opening.gpu })
-    const site: Site = {
-      binding,
-      path: flags.model === undefined ? embedded.model : await localModel(flags.model, opening),
-      options: resolveOpen(opening),
-      loaded: false,
-      head: head === undefined ? flags.model === undefined : head !== null,
-      held: null,
-      pace: null
+  return atWork(terminal, flags, async ({ interruption, opening, rewards }) => {
+    try {
+      const { head } = opening
+      const options = { ...raceOf(flags, rewards), reward: rewards.options ?? undefined }
+      const { binding } = loadBinding({ gpu: opening.gpu })
+      const site: Site = {
+        binding,
+        path: flags.model === undefined ? embedded.model : await localModel(flags.model, opening),
+        options: resolveOpen(opening),
+        loaded: false,
+        head: head === undefined ? flags.model === undefined : head !== null,
+        held: null,
+        pace: null
+      }
+      const plan = await planRace(site, flags.candidates, prompt, options, interruption.signal)
+      const text = flags.json ? await jsonOf(plan, site, flags, rewards, computeOf(opening), prompt) : textOf(plan)
+      terminal.stdout.write(`${text}\n`)
+      return plan.admitted ? exit.done : exit.environment
+    } catch (error) {
+      if (interruption.code !== null) return interruption.code
+      throw error
     }
-    const plan = await planRace(site, flags.candidates, prompt, options, interruption.signal)
-    const text = flags.json ? await jsonOf(plan, site, flags, rewards, computeOf(opening), prompt) : textOf(plan)
-    terminal.stdout.write(`${text}\n`)
-    return plan.admitted ? exit.done : exit.environment
-  } catch (error) {
-    if (interruption.code !== null) return interruption.code
-    throw error
-  } finally {
-    downloads.end()
-    interruption.release()
-  }
+  })
 }
 
 /** For people. */

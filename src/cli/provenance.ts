@@ -1,10 +1,16 @@
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import { basename } from 'node:path'
+import { withoutSecrets } from '../address.js'
 import type { Engine } from '../engine.js'
 import { sha256 } from '../model.js'
 import { version } from '../version.js'
 
 export const schemaVersion = 1
+
+/** The command as it was typed, without what nobody else should read. */
+export function invocationOf(argv: readonly string[]): string {
+  return `winnow ${argv.map(withoutSecrets).join(' ')}`
+}
 
 /** With what, and on what machine, something was made. */
 export function machineOf({ addon, llama, devices }: Engine['runtime']) {

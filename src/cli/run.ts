@@ -6,37 +6,34 @@ import { bestOfN } from '../policies/best-of-n.js'
 import type { Result } from '../result.js'
 import { nativeRules } from '../sampling-rules.js'
 import { parseBytes } from './bytes.js'
-import { Downloads } from './downloads.js'
-import { exit, onInterrupt } from './exit.js'
+import { exit } from './exit.js'
 import { add, seconds } from './flag.js'
 import { LiveView } from './live-view.js'
-import { type OneRaceFlags, ownSettings, raceOf } from './race.js'
-import { addRerankerFlag, addRewardFlags, RewardModels } from './reward.js'
-import { jsonOf, textOf } from './run-report.js'
 import {
-  addModelFlags,
-  addOutputFlags,
-  addRaceFlags,
-  computeOf,
-  openOptionsOf,
-  policyHelp,
-  samplingOf,
-  scorerHelp
-} from './settings.js'
+  addDeterministicFlag,
+  addPolicyFlags,
+  addPromptArgument,
+  type OneRaceFlags,
+  ownSettings,
+  promptOf,
+  raceOptionsOf
+} from './race.js'
+import { addRerankerFlag, addRewardFlags } from './reward.js'
+import { jsonOf, textOf } from './run-report.js'
+import { addModelFlags, addOutputFlags, addRaceFlags, computeOf } from './settings.js'
 import { isWatched, type Terminal } from './terminal.js'
-import { withThreads } from './threads.js'
+import { atWork, withEngine } from './workplace.js'
 
 /** `winnow run`: a person watches candidates live and die, then sees the winner and what it cost. */
 export function runCommand(terminal: Terminal, open: typeof openEngine, finish: (code: number) => void): Command {
   const command = new Command('run')
   command.description('write many candidates to a prompt, stop the weak ones early, show the winner and the cost')
-  command.argument('[prompt]', 'text, or "-" to read it from standard input (default: an example problem)')
-  add(command, '--policy <name>', `whom to kill: ${policyHelp}`, 'spec-reject')
-  add(command, '--scorer <name>', `what to rank by: ${scorerHelp} (default: the head, without one mean-logprob)`)
+  addPromptArgument(command)
+  addPolicyFlags(command)
   add(command, '--deadline <seconds>', 'take the best so far after this time (default: none)', undefined, seconds)
   const budget = 'memory beside the weights that it may take, such as 8GiB (default: what is free)'
   add(command, '--budget <bytes>', budget, undefined, parseBytes)
-  add(command, '--deterministic', 'the same tokens for a candidate whoever else is alive', false)
+  addDeterministicFlag(command)
   add(command, '--compare', 'run best-of-N on the same candidates too and print both costs', false)
   addRaceFlags(command)
   addModelFlags(command)
@@ -55,20 +52,15 @@ async function run(
   argument: string | undefined,
   flags: OneRaceFlags
 ): Promise<number> {
-  const prompt = argument === '-' ? terminal.readStdin().trim() : (argument ?? example.prompt)
+  const prompt = promptOf(terminal, argument)
   const answer = argument === undefined && flags.model === undefined ? example.answer : null
   // Refuse what can be refused before a large model is loaded.
   const n = resolveCandidates(flags.candidates)
-  const interruption = onInterrupt(terminal)
-  const downloads = new Downloads(terminal, flags.quiet, interruption.signal)
-  try {
-    const opening = { ...withThreads(openOptionsOf(flags), terminal, flags.quiet), ...downloads.options }
-    const rewards = new RewardModels(flags, opening)
-    const options = bestOfOptions(flags, rewards)
+  return atWork(terminal, flags, async (workplace) => {
+    const { interruption, opening, rewards } = workplace
+    const options = raceOptionsOf(flags, rewards)
     await nativeRules(resolveBestOf(options).sampling)
-    const engine = await open(flags.model, opening)
-    try {
-      await rewards.load()
+    return withEngine(open, flags.model, workplace, async (engine) => {
       if (!flags.quiet && argument === undefined) terminal.stderr.write(`${prompt}\n\n`)
       // The first race of an engine pages the weights in; a comparison must not charge that to one side.
       if (flags.compare) await engine.bestOf(n, prompt, { ...options, stop: interruption.signal, deadlineMs: 500 })
@@ -90,23 +82,8 @@ async function run(
       terminal.stdout.write(`${text}\n`)
       if (result.failure !== null) throw result.failure
       return interruption.code ?? exit.done
-    } finally {
-      await engine.close()
-      await rewards.close()
-    }
-  } finally {
-    downloads.end()
-    interruption.release()
-  }
-}
-
-function bestOfOptions(flags: OneRaceFlags, rewards: RewardModels): BestOfOptions {
-  return {
-    ...raceOf(flags, rewards),
-    sampling: samplingOf(flags),
-    seed: flags.seed,
-    deadlineMs: flags.deadline === undefined ? undefined : flags.deadline * 1000
-  }
+    })
+  })
 }
 
 /** What is raced, over the view of it. */

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { Checkpoints } from '../checkpoint.js'
 import { expected } from '../errors.js'
-import { parseCheckpoints, policyNames, scorerNames } from '../names.js'
+import { parseCheckpoints } from '../names.js'
 import { maxCandidates, type OpenOptions, resolveOpen, type SamplingOptions } from '../options.js'
 import { enough } from '../policies/keep-enough.js'
 import { add, number } from './flag.js'
@@ -94,9 +94,6 @@ export function addOutputFlags(command: Command): void {
   add(command, '--quiet', 'no progress on stderr', false)
   add(command, '--verbose', 'stack traces with errors', false)
 }
-
-export const policyHelp = policyNames.join(', ')
-export const scorerHelp = scorerNames.join(', ')
 
 /** Throws OPTION_INVALID: what can be refused is, before a large model is loaded. */
 export function openOptionsOf(flags: ModelFlags) {
