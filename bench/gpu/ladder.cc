@@ -11,6 +11,7 @@
 
 #include "one_race.h"
 #include "rung.h"
+#include "shape.h"
 #include "target.h"
 
 namespace {
@@ -25,11 +26,10 @@ std::vector<float> logits_of(BareContext& context, int rows) {
   return all;
 }
 
-struct Work {
-  std::string model_name, how;
-  int n = 0, prompt = 0, length = 0;
+struct Work : Shape {
+  using Shape::Shape;
 
-  int cells() const { return prompt + length + 1; }
+  std::string model_name, how;
 };
 
 // Largest distance between two lists of one length; NaN is further than any.
@@ -141,12 +141,9 @@ void measure_bare(const Work& work, const Target& target, const std::shared_ptr<
 
 bool body(Arguments& arguments) {
   const Target target(arguments);
-  Work work;
+  Work work(arguments, 447);
   const std::string path = arguments.text("model");
-  work.model_name = path.substr(path.find_last_of('/') + 1);
-  work.n = arguments.integer("n", 256);
-  work.prompt = arguments.integer("prompt", 64);
-  work.length = arguments.integer("length", 447);
+  work.model_name = name_of(path);
   work.how = arguments.text("how", "engine");
   arguments.done();
   if (work.n < 2 || work.n % 2 != 0) throw std::invalid_argument("Expected an even --n");

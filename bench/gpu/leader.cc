@@ -15,12 +15,15 @@
 #include "one_race.h"
 #include "philox.h"
 #include "sampler.h"
+#include "shape.h"
 #include "target.h"
 
 namespace {
 
-struct Work {
-  int n = 0, prompt = 0, length = 0, checks = 0;
+struct Work : Shape {
+  using Shape::Shape;
+
+  int checks = 0;
 };
 
 std::vector<float> draws_of(const Work& work, int step) {
@@ -165,10 +168,7 @@ void print(const Work& work, const char* path, double step) {
 
 bool body(Arguments& arguments) {
   const Target target(arguments);
-  Work work;
-  work.n = arguments.integer("n", 256);
-  work.prompt = arguments.integer("prompt", 64);
-  work.length = arguments.integer("length", 128);
+  Work work(arguments, 128);
   work.checks = arguments.integer("checks", 8);
   const std::string path = arguments.text("model");
   arguments.done();

@@ -11,14 +11,15 @@
 #include "head.h"
 #include "mirror.h"
 #include "one_race.h"
+#include "shape.h"
 #include "target.h"
 
 namespace {
 
-struct Work {
-  int n = 0, prompt = 0, length = 0, every = 0;
+struct Work : Shape {
+  using Shape::Shape;
 
-  int cells() const { return prompt + length + 1; }
+  int every = 0;
 };
 
 std::shared_ptr<const winnow::Head> head_of(const winnow::Model& model) {
@@ -63,12 +64,20 @@ winnow::MirrorRequest request_of(const winnow::Advance& advance, std::vector<int
   return request;
 }
 
+Row row_of(const char* scorer, const Work& work, int checkpoints, std::int64_t scores) {
+  Row row;
+  row.add("scorer", scorer)
+      .add("n", work.n)
+      .add("length", work.length)
+      .add("every", work.every)
+      .add("checkpoints", checkpoints)
+      .add("scores", scores);
+  return row;
+}
+
 bool body(Arguments& arguments) {
   const Target target(arguments);
-  Work work;
-  work.n = arguments.integer("n", 256);
-  work.prompt = arguments.integer("prompt", 64);
-  work.length = arguments.integer("length", 512);
+  Work work(arguments, 512);
   work.every = arguments.integer("every", 64);
   const std::string model_path = arguments.text("model");
   const std::string reward_path = arguments.text("reward");
@@ -110,13 +119,7 @@ bool body(Arguments& arguments) {
     ++checkpoints;
   }
   const double share = head_seconds / (step_seconds + head_seconds);
-  Row()
-      .add("scorer", "head")
-      .add("n", work.n)
-      .add("length", work.length)
-      .add("every", work.every)
-      .add("checkpoints", checkpoints)
-      .add("scores", scores)
+  row_of("head", work, checkpoints, scores)
       .add("seconds", head_seconds)
       .add("ms_per_checkpoint", head_seconds / checkpoints * 1e3)
       .add("states_ms", (step_seconds / steps - plain) * 1e3)
@@ -124,13 +127,7 @@ bool body(Arguments& arguments) {
       .add("target", "share_of_wall < 0.01")
       .add("met", share < 0.01)
       .print();
-  Row()
-      .add("scorer", "reward model")
-      .add("n", work.n)
-      .add("length", work.length)
-      .add("every", work.every)
-      .add("checkpoints", checkpoints)
-      .add("scores", scores)
+  row_of("reward model", work, checkpoints, scores)
       .add("rows", mirrored)
       .add("seconds", mirror_seconds)
       .add("first_ms", first_mirror * 1e3)

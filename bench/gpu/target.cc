@@ -33,6 +33,8 @@ winnow::PoolParams Target::pool_params(int streams, int cells) const {
   return params;
 }
 
+std::string name_of(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
+
 std::vector<winnow::Token> made_up_tokens(int count, int vocabulary, int at) {
   const std::int64_t first = std::min(300, vocabulary / 2);
   std::vector<winnow::Token> tokens;

@@ -23,6 +23,9 @@ struct Target {
   int threads = 0;
 };
 
+// A model's name in rows: that of its file.
+std::string name_of(const std::string& path);
+
 // Ordinary tokens spread over the vocabulary, none of the special ones that tokenizers put first: the ids of
 // bench/baselines. `at` tells one list from the next.
 std::vector<winnow::Token> made_up_tokens(int count, int vocabulary, int at = 0);

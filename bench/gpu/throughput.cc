@@ -12,6 +12,7 @@
 #include "bare.h"
 #include "floor.h"
 #include "one_race.h"
+#include "shape.h"
 #include "target.h"
 
 namespace {
@@ -24,13 +25,13 @@ struct Sums {
   int to = 0;
 };
 
-struct Work {
+struct Work : Shape {
+  using Shape::Shape;
+
   std::string model_name;
-  int n = 0, prompt = 0, length = 0, repeat = 0;
+  int repeat = 0;
   Peaks peaks;
   std::map<int, Sums> sums;  // by `from`
-
-  int cells() const { return prompt + length + 1; }
 };
 
 struct Span {
@@ -136,12 +137,9 @@ void run_pool(Work& work, const Target& target, const std::shared_ptr<winnow::Mo
 
 bool body(Arguments& arguments) {
   const Target target(arguments);
-  Work work;
+  Work work(arguments, 1024);
   const std::string path = arguments.text("model");
-  work.model_name = path.substr(path.find_last_of('/') + 1);
-  work.n = arguments.integer("n", 256);
-  work.prompt = arguments.integer("prompt", 64);
-  work.length = arguments.integer("length", 1024);
+  work.model_name = name_of(path);
   const int repeats = arguments.integer("repeats", 2);
   work.peaks = read_peaks(arguments);
   arguments.done();
