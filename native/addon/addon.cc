@@ -17,6 +17,7 @@
 #include "backend.h"
 #include "confidence.h"
 #include "convert.h"
+#include "model_values.h"
 #include "fit_wrap.h"
 #include "head_wrap.h"
 #include "mirror_wrap.h"

@@ -1,20 +1,19 @@
-// JavaScript values <-> plain structs, checked at the door: a value of the wrong type is a TypeError that names it.
+// JavaScript values <-> plain ones, checked at the door: a value of the wrong type is a TypeError that names it. What
+// is made of several has a file of its own, such as pool_values.h.
 #pragma once
 
 #include <napi.h>
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
-#include "backend.h"
-#include "head.h"
-#include "mirror.h"
-#include "model.h"
-#include "pool.h"
-#include "random_model.h"
-
 namespace winnow {
+
+constexpr std::int64_t kIntMax = std::numeric_limits<int>::max();
+
+Napi::TypeError unexpected(const Napi::Value& value, const std::string& what, const char* name);
 
 // Of an argument (`name` is for the message).
 Napi::Object to_object(const Napi::Value& value, const char* name);
@@ -27,24 +26,18 @@ std::vector<std::int32_t> to_int32s(const Napi::Value& value, const char* name);
 std::vector<std::uint8_t> to_bytes(const Napi::Value& value, const char* name);   // copies a Uint8Array
 Napi::Float32Array to_float32s(const Napi::Value& value, const char* name);       // a view, not a copy
 
-// Everything but `progress`.
-ModelParams to_model_params(const Napi::Value& value);
-PoolParams to_pool_params(const Napi::Value& value);
-PoolParams to_mirror_params(const Napi::Value& value);
-MirrorRequest to_mirror_request(const Napi::Value& value);
-ForkParams to_fork_params(const Napi::Value& value);
-RaceId to_race(const Napi::Value& value);
-std::vector<Turn> to_turns(const Napi::Value& value, const Napi::Value& least);
-RandomModelParams to_random_model_params(const Napi::Value& value);
+// The key of an options object; a missing one is `undefined`, which the conversion refuses.
+int integer_of(const Napi::Object& from, const char* key, std::int64_t low = 0, std::int64_t high = kIntMax);
+std::string text_of(const Napi::Object& from, const char* key);
+bool flag_of(const Napi::Object& from, const char* key);
+float real_of(const Napi::Object& from, const char* key);
+Napi::Array array_of(const Napi::Object& from, const char* key);
+std::vector<std::string> texts_of(const Napi::Object& from, const char* key);
 
 Napi::Value from_int32s(Napi::Env env, const std::vector<std::int32_t>& values);
+Napi::Value from_bytes(Napi::Env env, const std::vector<std::uint8_t>& values);
 Napi::Value from_floats(Napi::Env env, const std::vector<float>& values);
-Napi::Value from_device(Napi::Env env, const Device& device);
-Napi::Value from_facts(Napi::Env env, const ModelFacts& facts);
-Napi::Value from_facts(Napi::Env env, const HeadFacts& facts);
-Napi::Value from_prefill(Napi::Env env, const Prefill& prefill);
-Napi::Value from_advances(Napi::Env env, const std::vector<Advance>& advances);  // null for one that runs still
-Napi::Value from_mirror_scores(Napi::Env env, const MirrorScores& scores);
-Napi::Value from_occupancy(Napi::Env env, const Occupancy& occupancy);
+// V8 replaces bytes that are not UTF-8 by U+FFFD.
+Napi::Value from_texts(Napi::Env env, const std::vector<std::string>& values);
 
 }  // namespace winnow

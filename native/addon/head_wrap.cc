@@ -7,6 +7,7 @@
 #include "addon_data.h"
 #include "confidence.h"
 #include "convert.h"
+#include "model_values.h"
 #include "promise_worker.h"
 
 namespace winnow {

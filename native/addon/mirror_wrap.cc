@@ -5,7 +5,9 @@
 
 #include "convert.h"
 #include "head_wrap.h"
+#include "mirror_values.h"
 #include "model_wrap.h"
+#include "pool_values.h"
 
 namespace winnow {
 

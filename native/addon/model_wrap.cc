@@ -8,6 +8,7 @@
 
 #include "addon_data.h"
 #include "convert.h"
+#include "model_values.h"
 #include "promise_worker.h"
 
 namespace winnow {
@@ -127,12 +128,7 @@ Napi::Value ModelWrap::detokenize(const Napi::CallbackInfo& info) {
     }
     return texts;
   };
-  // V8 replaces bytes that are not UTF-8 by U+FFFD.
-  steps.convert = [](Napi::Env env, const std::vector<std::string>& texts) -> Napi::Value {
-    Napi::Array list = Napi::Array::New(env, texts.size());
-    for (std::size_t i = 0; i < texts.size(); ++i) list[static_cast<std::uint32_t>(i)] = texts[i];
-    return list;
-  };
+  steps.convert = from_texts;
   return Worker::run(*AddonData::of(info.Env()).jobs, info.Env(), std::move(steps));
 }
 

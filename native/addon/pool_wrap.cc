@@ -4,8 +4,10 @@
 #include <vector>
 
 #include "convert.h"
+#include "fork_values.h"
 #include "head_wrap.h"
 #include "model_wrap.h"
+#include "pool_values.h"
 #include "sizes_wrap.h"
 
 namespace winnow {

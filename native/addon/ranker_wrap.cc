@@ -5,6 +5,7 @@
 
 #include "convert.h"
 #include "model_wrap.h"
+#include "pool_values.h"
 #include "rank_head.h"
 
 namespace winnow {
@@ -21,10 +22,10 @@ struct Opened {
 RankerParams to_ranker_params(const Napi::Value& value) {
   const Napi::Object from = to_object(value, "the ranker options");
   RankerParams params;
-  params.context = static_cast<int>(to_integer(from.Get("context"), "context", 0, 1 << 30));
-  params.batch = static_cast<int>(to_integer(from.Get("batch"), "batch", 0, 1 << 30));
-  params.threads = static_cast<int>(to_integer(from.Get("threads"), "threads", 0, 1 << 30));
-  params.flash_attention = to_text(from.Get("flashAttention"), "flashAttention");
+  params.context = integer_of(from, "context", 0, 1 << 30);
+  params.batch = integer_of(from, "batch", 0, 1 << 30);
+  params.threads = integer_of(from, "threads", 0, 1 << 30);
+  params.flash_attention = text_of(from, "flashAttention");
   return params;
 }
 
@@ -38,9 +39,7 @@ Napi::Value from_frame(Napi::Env env, const PairFrame& frame) {
 
 Napi::Value from_rank_scores(Napi::Env env, const RankScores& scores) {
   Napi::Object to = Napi::Object::New(env);
-  to["reason"] = scores.reason == AdvanceReason::reached    ? "reached"
-                 : scores.reason == AdvanceReason::deadline ? "deadline"
-                                                            : "aborted";
+  to["reason"] = reason_text(scores.reason);
   to["scores"] = from_floats(env, scores.scores);
   to["decoded"] = static_cast<double>(scores.decoded);
   to["batches"] = scores.batches;

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "addon_data.h"
-#include "convert.h"
 #include "model_wrap.h"
+#include "pool_values.h"
 #include "promise_worker.h"
 
 namespace winnow {
