@@ -20,6 +20,35 @@ export function auroc(scores: ArrayLike<number>, right: ArrayLike<boolean>): num
   return (sum - (positives * (positives + 1)) / 2) / (positives * negatives)
 }
 
+/** A measure of rows that count several times: `weight` says how often each does. */
+export type Weighted = (weight: (row: number) => number) => number
+
+/** The same area over rows that count several times; sorted once, then one pass a weighting. NaN where undefined. */
+export function weightedAuroc(scores: ArrayLike<number>, right: ArrayLike<boolean>): Weighted {
+  const score = (row: number) => scores[row] as number
+  const order = Array.from({ length: scores.length }, (_, row) => row)
+  // Scores may be infinite: their difference is no number.
+  order.sort((i, j) => (score(i) < score(j) ? -1 : score(i) > score(j) ? 1 : 0))
+  return (weight) => {
+    let [wrong, positive, pairs] = [0, 0, 0]
+    for (let begin = 0; begin < order.length; ) {
+      let [high, low] = [0, 0]
+      let end = begin
+      for (const level = score(order[begin] as number); end < order.length; end++) {
+        const row = order[end] as number
+        if (score(row) !== level) break
+        if (right[row]) high += weight(row)
+        else low += weight(row)
+      }
+      pairs += high * (wrong + low / 2)
+      positive += high
+      wrong += low
+      begin = end
+    }
+    return positive === 0 || wrong === 0 ? Number.NaN : pairs / (positive * wrong)
+  }
+}
+
 /**
  * Kendall's tau-b (Kendall 1945): concordant less discordant pairs, corrected for ties, in n log n steps (Knight
  * 1966). Null where one list does not vary.

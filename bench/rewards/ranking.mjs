@@ -1,5 +1,5 @@
 // How well a scorer orders candidates at the quarters of their answers, against the verifier's word.
-import { auroc } from '../../dist/ranking.js'
+import { auroc, weightedAuroc } from '../../dist/ranking.js'
 import { interval, meanOf } from './interval.mjs'
 
 export const quarters = [25, 50, 75, 100]
@@ -48,26 +48,11 @@ function areasOf(scores, right) {
 
 /** Of lists by problem, a function from problems drawn (each as often as it was) to the area over all their candidates. */
 export function pooledAuroc(scores, right) {
-  const all = scores.flatMap((list, problem) =>
-    list.map((score, id) => ({ score, problem, right: right[problem][id] }))
-  )
-  all.sort((a, b) => (a.score < b.score ? -1 : a.score > b.score ? 1 : 0))
+  const problems = scores.flatMap((list, problem) => list.map(() => problem))
+  const area = weightedAuroc(scores.flat(), right.flat())
   return (items) => {
     const times = new Int32Array(scores.length)
     for (const item of items) times[item]++
-    let [area, positives, negatives] = [0, 0, 0]
-    for (let begin = 0; begin < all.length; ) {
-      // Equal scores count half against each other.
-      let [end, above, level] = [begin, 0, 0]
-      for (; end < all.length && all[end].score === all[begin].score; end++) {
-        if (all[end].right) above += times[all[end].problem]
-        else level += times[all[end].problem]
-      }
-      area += above * (negatives + level / 2)
-      positives += above
-      negatives += level
-      begin = end
-    }
-    return positives === 0 || negatives === 0 ? Number.NaN : area / (positives * negatives)
+    return area((row) => times[problems[row]])
   }
 }

@@ -1,3 +1,4 @@
+import { type Weighted, weightedAuroc } from '../ranking.js'
 import { bootstrap, type Interval, mean, resamples } from '../statistics.js'
 import { byPrompt } from './groups.js'
 import type { Judged } from './measure.js'
@@ -8,7 +9,12 @@ const rounds = 500
 /** AUROC of labels of 0 and 1, otherwise Pearson's correlation, over all prompts together; prompts are resampled. */
 export function pooledOf(rows: readonly Judged[], binary: boolean, seed: number): Interval {
   const prompts = indicesOf(rows)
-  const measure = binary ? weightedAuroc(rows) : weightedPearson(rows)
+  const measure = binary
+    ? weightedAuroc(
+        rows.map(({ score }) => score),
+        rows.map(({ label }) => label > 0.5)
+      )
+    : weightedPearson(rows)
   const count = new Set(prompts).size
   const statistic = (items: Int32Array) => {
     const times = new Float64Array(count)
@@ -53,31 +59,6 @@ function indicesOf(rows: readonly { readonly prompt: number }[]): number[] {
     known.set(prompt, index)
     return index
   })
-}
-
-type Weighted = (weight: (row: number) => number) => number
-
-/** AUROC (ranking.ts) of rows that count several times; sorted once, then one pass a resample. NaN where undefined. */
-function weightedAuroc(rows: readonly Judged[]): Weighted {
-  const order = rows.map((_, i) => i).sort((i, j) => (rows[i] as Judged).score - (rows[j] as Judged).score)
-  return (weight) => {
-    let [wrong, right, pairs] = [0, 0, 0]
-    for (let begin = 0; begin < order.length; ) {
-      let [high, low] = [0, 0]
-      let end = begin
-      for (const { score } = rows[order[begin] as number] as Judged; end < order.length; end++) {
-        const row = rows[order[end] as number] as Judged
-        if (row.score !== score) break
-        if (row.label > 0.5) high += weight(order[end] as number)
-        else low += weight(order[end] as number)
-      }
-      pairs += high * (wrong + low / 2)
-      right += high
-      wrong += low
-      begin = end
-    }
-    return right === 0 || wrong === 0 ? Number.NaN : pairs / (right * wrong)
-  }
 }
 
 /** The correlation (Pearson 1895) of rows that count several times. NaN where one side does not vary. */
