@@ -29,12 +29,12 @@ import {
   resolveOpen
 } from './options.js'
 import { Pace } from './pace.js'
-import { maxStreams, type Plan } from './plan.js'
+import type { Plan } from './plan.js'
 import { defaultScorer, fitTokens, ownsPool, type PlanOptions, planRace } from './planning.js'
 import { type Prompt, type PromptInput, readPrompt } from './prompt.js'
 import { race } from './race.js'
 import type { Compute, Expected, Result } from './result.js'
-import { Scheduler } from './scheduler.js'
+import { Scheduler, sharedStreams } from './scheduler.js'
 import type { Scorer } from './scorer.js'
 import { type PoolNeeds, Streams } from './streams.js'
 import { Turns } from './turns.js'
@@ -350,11 +350,6 @@ interface Arrival {
   /** Null where the pool is to hold all candidates. */
   readonly plan: Plan | null
   readonly leasing: Promise<Lease>
-}
-
-/** Rows of a step beyond which more make it no faster for each: on a GPU its width is nearly free. */
-function sharedStreams(devices: readonly NativeDevice[]): number {
-  return devices.some(({ type }) => type === 'gpu') ? maxStreams : 64
 }
 
 /** `threads` as many as compute. */

@@ -1,7 +1,9 @@
 import { onAbort } from './abort.js'
+import type { NativeDevice } from './binding.js'
 import { WinnowError } from './errors.js'
 import { Heat } from './heat.js'
 import { Lease } from './lease.js'
+import { maxStreams } from './plan.js'
 import { type PoolNeeds, type Streams, serves } from './streams.js'
 
 interface Waiting {
@@ -152,4 +154,9 @@ export class Scheduler {
     }
     return all
   }
+}
+
+/** Rows of a step beyond which more make it no faster for each: on a GPU its width is nearly free. */
+export function sharedStreams(devices: readonly NativeDevice[]): number {
+  return devices.some(({ type }) => type === 'gpu') ? maxStreams : 64
 }

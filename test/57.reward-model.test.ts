@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { loadBinding } from '../src/binding.js'
+import { loadBinding, type NativeBinding, type NativeMirror } from '../src/binding.js'
 import { at, every } from '../src/checkpoint.js'
 import { embedded, example } from '../src/embedded.js'
 import { type Engine, open } from '../src/engine.js'
@@ -10,7 +10,7 @@ import { openModel } from '../src/model.js'
 import { resolveOpen } from '../src/options.js'
 import { specReject } from '../src/policies/spec-reject.js'
 import type { Result } from '../src/result.js'
-import { type RewardModel, type RewardModelOptions, rewardModel } from '../src/reward/reward-model.js'
+import { RewardModel, type RewardModelOptions, rewardModel } from '../src/reward/reward-model.js'
 import { seamAt } from '../src/reward/seam.js'
 import { retokenised } from '../src/reward/transcript.js'
 import { generator } from '../src/statistics.js'
@@ -113,6 +113,61 @@ describe('a reward model', () => {
     const once = await engine.bestOf(3, example.prompt, { seed: 1, maxTokens: 40, scorer })
     expect(scoresOf(once)).toEqual(scoresOf(small))
     expect(large.branches).toHaveLength(9)
+  })
+
+  it('scores races side by side, each as if it were alone', async () => {
+    const scorer = reward({ model: embedded.model, head: await randomHead(engine.model.width) })
+    const settings = { ...race, deterministic: true, scorer }
+    const going = new Set<number>()
+    let most = 0
+    const run = async (seed: number) => {
+      const onCheckpoint = () => {
+        going.add(seed)
+        most = Math.max(most, going.size)
+      }
+      const result = await engine.bestOf(8, example.prompt, { ...settings, seed, onCheckpoint })
+      going.delete(seed)
+      return scoresOf(result)
+    }
+    const together = await Promise.all([1, 2, 3].map(run))
+    expect(most).toBeGreaterThan(1)
+    for (const [i, scores] of together.entries()) expect(scores).toEqual(await run(i + 1))
+  })
+
+  it('has races take turns where memory has no room for the cells of several', async () => {
+    let open = 0
+    let refused = 0
+    const scarce = Object.assign(Object.create(binding) as NativeBinding, {
+      createMirror: async (...args: Parameters<NativeBinding['createMirror']>) => {
+        if (open > 0) {
+          refused++
+          throw Object.assign(new Error('no room'), { code: 'OUT_OF_MEMORY' })
+        }
+        open++
+        const mirror = await binding.createMirror(...args)
+        return {
+          prefill: (tokens, deadline) => mirror.prefill(tokens, deadline),
+          fork: (count) => mirror.fork(count),
+          score: (by, request, deadline) => mirror.score(by, request, deadline),
+          drop: (ids) => mirror.drop(ids),
+          occupancy: () => mirror.occupancy(),
+          abort: () => mirror.abort(),
+          close: async () => {
+            open--
+            await mirror.close()
+          }
+        } satisfies NativeMirror
+      }
+    })
+    const head = await randomHead(engine.model.width)
+    const scorer = new RewardModel({ ...exact, model: embedded.model, head }, () => scarce)
+    models.push(scorer)
+    const settings = { ...race, deterministic: true, scorer }
+    const results = await Promise.all([5, 6, 7].map((n) => engine.bestOf(n, example.prompt, settings)))
+    expect(results.map(({ reason }) => reason)).toEqual(['settled', 'settled', 'settled'])
+    expect(refused).toBeGreaterThan(0)
+    const alone = await engine.bestOf(6, example.prompt, settings)
+    expect(scoresOf(alone)).toEqual(scoresOf(results[1] as Result))
   })
 
   it('reads an answer in the tokens that the whole text has', async () => {

@@ -1,7 +1,7 @@
 import type { NativeBinding, NativeModel } from '../binding.js'
 import { fromAddon } from '../errors.js'
 import type { ResolvedOpenOptions } from '../options.js'
-import type { Room } from './session.js'
+import type { Mirrors, Room } from './session.js'
 
 /** For how many branches cells are, and how many tokens of each. */
 export interface Extent {
@@ -14,11 +14,19 @@ export function serves(held: Extent | null, streams: number, cells: number): hel
   return held !== null && held.streams >= streams && held.cells >= cells
 }
 
-/** A reward model's native cells, kept from race to race, and made anew when a race needs more than they are. */
+interface Held extends Room, Extent {
+  /** A session has it. */
+  taken: boolean
+}
+
+/**
+ * A reward model's native cells: of each race that is being scored its own. They are kept from race to race, and made anew
+ * where a race needs more than any that nobody has.
+ */
 export class Cells {
   readonly #options: ResolvedOpenOptions
   readonly #mustBeOpen: () => void
-  #held: (Room & Extent) | null = null
+  readonly #all = new Set<Held>()
 
   /** `mustBeOpen` throws once the owner has been closed: cells made later would be nobody's to free. */
   constructor(options: ResolvedOpenOptions, mustBeOpen: () => void) {
@@ -26,26 +34,56 @@ export class Cells {
     this.#mustBeOpen = mustBeOpen
   }
 
-  /** What is at hand; null without any. */
+  /** What is at hand, that nobody has if possible; null without any. */
   get held(): Extent | null {
-    return this.#held
+    const all = [...this.#all]
+    return all.find(({ taken }) => !taken) ?? all[0] ?? null
   }
 
-  /** Room enough, but at most `limit` tokens for each branch; what is at hand where that has it. */
-  async acquire(
+  /** For one session, with at most `limit` tokens for each branch; `done` is called when it has given them back. */
+  session(binding: NativeBinding, model: NativeModel, limit: number, done: () => void): Mirrors {
+    let own: Held | null = null
+    return {
+      acquire: async (streams, tokens) => {
+        const former = own
+        own = null
+        if (former !== null) await this.#free(former)
+        own = await this.#take(binding, model, streams, Math.min(tokens, limit), limit)
+        return own
+      },
+      release: async (broken) => {
+        try {
+          if (own !== null && broken) await this.#free(own)
+          if (own !== null) own.taken = false
+        } finally {
+          done()
+        }
+      }
+    }
+  }
+
+  async drop(): Promise<void> {
+    await Promise.all([...this.#all].map((each) => this.#free(each)))
+  }
+
+  async #take(
     binding: NativeBinding,
     model: NativeModel,
     streams: number,
     tokens: number,
     limit: number
-  ): Promise<Room> {
+  ): Promise<Held> {
     this.#mustBeOpen()
-    const wanted = Math.min(tokens, limit)
-    const held = this.#held
-    if (serves(held, streams, wanted)) return held
-    await this.drop()
+    const idle = [...this.#all].filter(({ taken }) => !taken)
+    const enough = idle.find((each) => serves(each, streams, tokens))
+    if (enough !== undefined) {
+      enough.taken = true
+      return enough
+    }
+    // There may not be room for both.
+    for (const each of idle) await this.#free(each)
     const { threads, batch, kvType, flashAttention } = this.#options
-    const params = { streams, cellsPerStream: wanted, threads, batch, kvType, flashAttention }
+    const params = { streams, cellsPerStream: tokens, threads, batch, kvType, flashAttention }
     const native = await fromAddon(() => binding.createMirror(model, params))
     try {
       this.#mustBeOpen()
@@ -53,14 +91,13 @@ export class Cells {
       await native.close()
       throw error
     }
-    const room = { native, streams, cells: Math.min(native.occupancy().cellsPerStream, limit) }
-    this.#held = room
-    return room
+    const made = { native, streams, cells: Math.min(native.occupancy().cellsPerStream, limit), taken: true }
+    this.#all.add(made)
+    return made
   }
 
-  async drop(): Promise<void> {
-    const held = this.#held
-    this.#held = null
-    await held?.native.close()
+  async #free(each: Held): Promise<void> {
+    this.#all.delete(each)
+    await each.native.close()
   }
 }

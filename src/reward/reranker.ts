@@ -98,6 +98,7 @@ export class Reranker implements SessionScorer {
   async begin(race: RaceFacts): Promise<ScoringSession> {
     const loaded = await this.#load()
     const done = await this.#turns.take(race.signal)
+    if ('head' in loaded) return this.#beginDecoder(loaded, race, done)
     const release = async (broken: boolean) => {
       try {
         if (broken) await this.#drop()
@@ -106,7 +107,6 @@ export class Reranker implements SessionScorer {
       }
     }
     try {
-      if ('head' in loaded) return await this.#beginDecoder(loaded, race, release)
       const native = await this.#acquire(loaded)
       return await PairSession.begin(loaded.model, native, queryOf(race.turns), race, release)
     } catch (error) {
@@ -188,18 +188,19 @@ export class Reranker implements SessionScorer {
     return { binding, model, context, template, vocabulary, longestQuery, head: binding.rankHead(model) }
   }
 
-  async #beginDecoder(loaded: Decoder, race: RaceFacts, release: (broken: boolean) => Promise<void>) {
+  async #beginDecoder(loaded: Decoder, race: RaceFacts, done: () => void): Promise<ScoringSession> {
     const { binding, model, head, vocabulary, template, context, longestQuery } = loaded
+    const mirrors = this.#cells.session(binding, model, context, done)
     const frameOf = (turns: RaceFacts['turns']) => rankFrame(template, queryOf(turns))
     const backbone: Backbone = { model, head, vocabulary, template: null, reencode: false, frameOf, longest: context }
-    const acquire = (streams: number, tokens: number) => this.#cells.acquire(binding, model, streams, tokens, context)
-    const query = await endOf(model, queryOf(race.turns), longestQuery)
-    return RewardSession.begin(
-      backbone,
-      null,
-      { ...race, turns: [{ role: 'user', content: query }] },
-      { acquire, release }
-    )
+    try {
+      const query = await endOf(model, queryOf(race.turns), longestQuery)
+      const asked = { ...race, turns: [{ role: 'user' as const, content: query }] }
+      return await RewardSession.begin(backbone, null, asked, mirrors)
+    } catch (error) {
+      await mirrors.release(true)
+      throw WinnowError.from(error)
+    }
   }
 
   async #acquire({ binding, model, context }: Encoder): Promise<NativeRanker> {

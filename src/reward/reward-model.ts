@@ -4,10 +4,11 @@ import { check, flag, parse, text } from '../checks.js'
 import { WinnowError } from '../errors.js'
 import { openHead, openModel } from '../model.js'
 import { type OpenOptions, type ResolvedOpenOptions, resolveOpen } from '../options.js'
+import { sharedStreams } from '../scheduler.js'
 import type { RaceFacts, ScoringSession, SessionScorer } from '../scorer.js'
-import { Turns } from '../turns.js'
 import { Cells, type Extent } from './cells.js'
-import { type Backbone, type Mirrors, type Reading, RewardSession } from './session.js'
+import { Places } from './places.js'
+import { type Backbone, type Reading, RewardSession } from './session.js'
 import type { StepAggregate } from './step-score.js'
 import { vocabularyOf } from './vocabulary.js'
 
@@ -45,7 +46,8 @@ export interface RewardModelOptions extends Omit<OpenOptions, 'head'> {
  * A decoder reward model as a scorer: a backbone that llama.cpp runs and the head that was trained on its final state.
  * Its own KV cells follow the race's branches, so every token is decoded once, however often it is scored; a killed
  * branch's cells are freed. The score is the raw logit after the chat template's closing tokens (those are decoded
- * for each score and removed again). Loaded with the first race, or by `load`; races take turns.
+ * for each score and removed again). Loaded with the first race, or by `load`. Races are scored side by side, each in cells
+ * of its own, as long as these together have no more streams than a pool that races share; then they take turns.
  *
  * Throws OPTION_INVALID, OPTION_UNKNOWN; and when it loads, whatever `open` throws.
  */
@@ -114,7 +116,7 @@ export class RewardModel implements SessionScorer {
   #loaded: Promise<Loaded> | null = null
   #isLoaded = false
   readonly #cells: Cells
-  readonly #turns = new Turns()
+  #places: Places | null = null
   #closing: Promise<void> | null = null
 
   constructor(options: RewardModelOptions, bindingFor: (gpu: ResolvedOpenOptions['gpu']) => NativeBinding) {
@@ -140,23 +142,18 @@ export class RewardModel implements SessionScorer {
 
   async begin(race: RaceFacts): Promise<ScoringSession> {
     const loaded = await this.#load()
-    const done = await this.#turns.take(race.signal)
-    const mirrors: Mirrors = {
-      acquire: (streams, cells) =>
-        this.#cells.acquire(loaded.binding, loaded.model, streams, cells, loaded.model.facts.contextTrain),
-      release: async (broken) => {
-        try {
-          if (broken) await this.#cells.drop()
-        } finally {
-          done()
-        }
+    this.#places ??= new Places(sharedStreams(loaded.binding.devices()))
+    for (;;) {
+      const done = await this.#places.take(race.atOnce, race.signal)
+      const mirrors = this.#cells.session(loaded.binding, loaded.model, loaded.model.facts.contextTrain, done)
+      try {
+        return await RewardSession.begin(loaded, this.#options.steps ?? null, race, mirrors)
+      } catch (error) {
+        const isFull = WinnowError.is(error) && error.code === 'OUT_OF_MEMORY'
+        const isAgain = isFull && this.#places.shrink(race.atOnce)
+        await mirrors.release(true)
+        if (!isAgain) throw error
       }
-    }
-    try {
-      return await RewardSession.begin(loaded, this.#options.steps ?? null, race, mirrors)
-    } catch (error) {
-      await mirrors.release(true)
-      throw error
     }
   }
 
