@@ -4,7 +4,7 @@
 #include <limits>
 #include <utility>
 
-#include "error.h"
+#include "gbnf_text.h"
 
 namespace winnow {
 namespace {
@@ -14,16 +14,12 @@ using Element = Grammar::Element;
 using Range = Grammar::Range;
 using Elements = std::vector<Element>;
 
-constexpr std::uint32_t kLastCodePoint = 0x10FFFF;
 constexpr std::uint64_t kUnbounded = std::numeric_limits<std::uint64_t>::max();
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_word(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || is_digit(c); }
-
 // Recursive descent, at most kMostNesting deep.
-class Reader {
+class Reader : private GbnfText {
  public:
-  Reader(const std::string& text, const Grammar::TokenOf& token_of) : text_(text), token_of_(token_of) {}
+  Reader(const std::string& text, const Grammar::TokenOf& token_of) : GbnfText(text), token_of_(token_of) {}
 
   void read() {
     spaces(true);
@@ -33,55 +29,6 @@ class Reader {
   GbnfRules result;
 
  private:
-  char peek(std::size_t ahead = 0) const { return at_ + ahead < text_.size() ? text_[at_ + ahead] : '\0'; }
-
-  [[noreturn]] void fail(const std::string& what) const {
-    const std::size_t place = std::min(at_, text_.size());
-    const auto line = 1 + std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(place), '\n');
-    const std::size_t newline = place == 0 ? std::string::npos : text_.rfind('\n', place - 1);
-    const std::size_t column = newline == std::string::npos ? place + 1 : place - newline;
-    refuse_grammar(what + " at line " + std::to_string(line) + ", column " + std::to_string(column));
-  }
-
-  void spaces(bool newlines) {
-    while (at_ < text_.size()) {
-      const char c = peek();
-      if (c == '#') {
-        while (at_ < text_.size() && peek() != '\n' && peek() != '\r') ++at_;
-      } else if (c == ' ' || c == '\t' || (newlines && (c == '\n' || c == '\r'))) {
-        ++at_;
-      } else {
-        return;
-      }
-    }
-  }
-
-  bool take(char c) {
-    if (at_ >= text_.size() || peek() != c) return false;
-    ++at_;
-    return true;
-  }
-
-  void expect(char c) {
-    if (!take(c)) fail(std::string("no '") + c + "'");
-  }
-
-  std::string name() {
-    const std::size_t start = at_;
-    while (is_word(peek())) ++at_;
-    if (at_ == start) fail("no rule name");
-    if (at_ - start > Grammar::kMostName) fail("a rule name of more than 256 letters");
-    return text_.substr(start, at_ - start);
-  }
-
-  std::uint64_t number() {
-    if (!is_digit(peek())) fail("no number");
-    std::uint64_t value = 0;
-    for (; is_digit(peek()); ++at_)
-      value = std::min<std::uint64_t>(value * 10 + static_cast<unsigned>(peek() - '0'), 1u << 31);
-    return value;
-  }
-
   std::int32_t id_of(const std::string& rule_name) {
     const auto [found, fresh] = result.ids.try_emplace(rule_name, static_cast<std::int32_t>(result.rules.size()));
     if (fresh) add_rule(rule_name);
@@ -252,51 +199,6 @@ class Reader {
     return characters(std::move(others));
   }
 
-  std::uint32_t hexadecimal(int digits) {
-    std::uint32_t value = 0;
-    for (int i = 0; i < digits; ++i, ++at_) {
-      const char c = peek();
-      const bool letter = (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-      if (!letter && !is_digit(c)) fail("no " + std::to_string(digits) + " hexadecimal digits");
-      value = value * 16 + static_cast<std::uint32_t>(letter ? (c | 0x20) - 'a' + 10 : c - '0');
-    }
-    if (value > kLastCodePoint) fail("a character beyond U+10FFFF");
-    return value;
-  }
-
-  // A code point of a literal or class, an escape resolved.
-  std::uint32_t character() {
-    if (at_ >= text_.size()) fail("an end within quotes or brackets");
-    const unsigned char first = static_cast<unsigned char>(text_[at_++]);
-    if (first == '\\') {
-      const char escape = peek();
-      ++at_;
-      switch (escape) {
-        case 'x': return hexadecimal(2);
-        case 'u': return hexadecimal(4);
-        case 'U': return hexadecimal(8);
-        case 't': return '\t';
-        case 'r': return '\r';
-        case 'n': return '\n';
-        case '\\':
-        case '"':
-        case '[':
-        case ']':
-        case '-': return static_cast<unsigned char>(escape);
-        default: fail("an unknown escape");
-      }
-    }
-    if (first < 0x80) return first;
-    const int more = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : 1;
-    std::uint32_t value = first & (0x3Fu >> more);
-    for (int i = 0; i < more; ++i, ++at_) {
-      const unsigned char next = static_cast<unsigned char>(peek());
-      if (first < 0xC2 || first > 0xF4 || (next & 0xC0) != 0x80) fail("bytes that are not UTF-8");
-      value = value << 6 | (next & 0x3Fu);
-    }
-    return value;
-  }
-
   Element token() {
     const Kind kind = take('!') ? Kind::other_token : Kind::token;
     const std::size_t start = at_;
@@ -317,17 +219,11 @@ class Reader {
     return {kind, id, 0};
   }
 
-  const std::string& text_;
   const Grammar::TokenOf& token_of_;
-  std::size_t at_ = 0;
   std::uint64_t elements_ = 0;
 };
 
 }  // namespace
-
-void refuse_grammar(const std::string& received) {
-  throw EngineError("GRAMMAR_INVALID", "Expected a GBNF grammar but received " + received);
-}
 
 GbnfRules read_gbnf(const std::string& text, const Grammar::TokenOf& token_of) {
   Reader reader(text, token_of);

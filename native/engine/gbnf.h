@@ -18,7 +18,6 @@ struct GbnfRules {
 };
 
 // Throws GRAMMAR_INVALID.
-[[noreturn]] void refuse_grammar(const std::string& received);
 GbnfRules read_gbnf(const std::string& text, const Grammar::TokenOf& token_of);
 
 }  // namespace winnow

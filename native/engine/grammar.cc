@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "gbnf.h"
+#include "gbnf_text.h"
 
 namespace winnow {
 namespace {
