@@ -9,33 +9,20 @@
 #include <thread>
 
 #include "backend.h"
+#include "checks.h"
 #include "error.h"
+#include "tensor_type.h"
 
 namespace winnow {
 namespace {
 
 constexpr int kMaxThreads = 512;  // ggml's GGML_MAX_N_THREADS
 
-ggml_type kv_type(const std::string& name) {
-  if (name == "f32") return GGML_TYPE_F32;
-  if (name == "f16") return GGML_TYPE_F16;
-  if (name == "q8_0") return GGML_TYPE_Q8_0;
-  if (name == "q4_0") return GGML_TYPE_Q4_0;
-  throw EngineError("OPTION_INVALID", "Expected f32, f16, q8_0 or q4_0 for KV type but received '" + name + "'");
-}
-
 llama_flash_attn_type flash_type(const std::string& name) {
   if (name == "auto") return LLAMA_FLASH_ATTN_TYPE_AUTO;
   if (name == "on") return LLAMA_FLASH_ATTN_TYPE_ENABLED;
   if (name == "off") return LLAMA_FLASH_ATTN_TYPE_DISABLED;
   throw EngineError("OPTION_INVALID", "Expected auto, on or off for flash attention but received '" + name + "'");
-}
-
-void check_range(const char* name, int value, int least, int most) {
-  if (value < least || value > most) {
-    throw EngineError("OPTION_INVALID", "Expected " + std::to_string(least) + " to " + std::to_string(most) + " for " +
-                                            name + " but received " + std::to_string(value));
-  }
 }
 
 }  // namespace
@@ -54,7 +41,7 @@ PoolParams resolve_params(const PoolParams& requested, const ModelFacts& facts) 
                                               std::to_string(requested.cells_per_stream));
   }
   if (flash_type(requested.flash_attention) == LLAMA_FLASH_ATTN_TYPE_DISABLED &&
-      ggml_is_quantized(kv_type(requested.kv_type))) {
+      ggml_is_quantized(tensor_type(requested.kv_type, "KV type"))) {
     throw EngineError("OPTION_INVALID",
                       "Expected flash attention for KV type " + requested.kv_type + " but received off");
   }
@@ -82,7 +69,7 @@ llama_context_params context_params(const PoolParams& params, int outputs) {
   options.n_threads = options.n_threads_batch = params.threads;
   options.pooling_type = LLAMA_POOLING_TYPE_NONE;
   options.flash_attn_type = flash_type(params.flash_attention);
-  options.type_k = options.type_v = kv_type(params.kv_type);
+  options.type_k = options.type_v = tensor_type(params.kv_type, "KV type");
   options.kv_unified = false;
   // Of a sliding window's cells llama.cpp would else keep only the last; a mirror that cuts a branch needs the others.
   options.swa_full = true;

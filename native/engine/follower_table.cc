@@ -4,6 +4,7 @@
 #include <string>
 
 #include "error.h"
+#include "integrity.h"
 
 namespace winnow {
 
@@ -88,37 +89,32 @@ Occupancy FollowerTable::occupancy() const {
 }
 
 void FollowerTable::check_integrity() const {
-  const auto expect = [](const std::string& what, std::int64_t expected, std::int64_t received) {
-    if (expected != received)
-      throw EngineError("INTEGRITY", "Expected " + std::to_string(expected) + " for " + what + " but received " +
-                                         std::to_string(received));
-  };
   std::int64_t cells = 0;
   for (int stream = 0; stream < streams_.count(); ++stream) {
     const std::string name = "stream " + std::to_string(stream);
     const std::int32_t id = owners_[static_cast<std::size_t>(stream)];
     int held = stream == 0 && !forked() ? trunk_.decoded : 0;
-    expect("branches in " + name, stream < live_, id >= 0);
+    expect_equal("branches in " + name, stream < live_, id >= 0);
     if (id >= 0) {
       const Follower& branch = branches_[static_cast<std::size_t>(id)];
-      expect("the stream of branch " + std::to_string(id), stream, branch.stream);
-      expect("cells of branch " + std::to_string(id) + " beyond its tokens", 0,
-             std::max(branch.decoded - branch.length(), 0));
+      expect_equal("the stream of branch " + std::to_string(id), stream, branch.stream);
+      expect_equal("cells of branch " + std::to_string(id) + " beyond its tokens", 0,
+                   std::max(branch.decoded - branch.length(), 0));
       held = branch.decoded;
     }
-    expect("llama.cpp's last position in " + name, held - 1, streams_.last(stream));
-    expect("llama.cpp's first position in " + name, held > 0 ? 0 : -1, streams_.first(stream));
+    expect_equal("llama.cpp's last position in " + name, held - 1, streams_.last(stream));
+    expect_equal("llama.cpp's first position in " + name, held > 0 ? 0 : -1, streams_.first(stream));
     cells += held;
   }
   const std::ptrdiff_t live =
       std::count_if(branches_.begin(), branches_.end(), [](const Follower& branch) { return branch.stream >= 0; });
   const Occupancy occupancy = this->occupancy();
-  expect("live branches", live_, live);
-  expect("cells used", cells, occupancy.cells_used);
-  expect("cells", occupancy.cells, occupancy.cells_used + occupancy.cells_free);
-  expect("cells below none", 0, std::min<std::int64_t>(occupancy.cells_free, 0));
-  expect("cells used beyond the peak", 0, std::max<std::int64_t>(occupancy.cells_used - occupancy.cells_peak, 0));
-  expect("streams", occupancy.streams, occupancy.streams_used + occupancy.streams_free);
+  expect_equal("live branches", live_, live);
+  expect_equal("cells used", cells, occupancy.cells_used);
+  expect_equal("cells", occupancy.cells, occupancy.cells_used + occupancy.cells_free);
+  expect_equal("cells below none", 0, std::min<std::int64_t>(occupancy.cells_free, 0));
+  expect_equal("cells used beyond the peak", 0, std::max<std::int64_t>(occupancy.cells_used - occupancy.cells_peak, 0));
+  expect_equal("streams", occupancy.streams, occupancy.streams_used + occupancy.streams_free);
 }
 
 }  // namespace winnow

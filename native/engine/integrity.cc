@@ -2,20 +2,10 @@
 #include <string>
 
 #include "branch_table.h"
-#include "error.h"
+#include "integrity.h"
 
 namespace winnow {
 namespace {
-
-void expect(bool holds, const std::string& what, std::int64_t expected, std::int64_t received) {
-  if (!holds)
-    throw EngineError("INTEGRITY", "Expected " + std::to_string(expected) + " for " + what + " but received " +
-                                       std::to_string(received));
-}
-
-void expect_equal(const std::string& what, std::int64_t expected, std::int64_t received) {
-  expect(expected == received, what, expected, received);
-}
 
 std::string name_of(const Race& race, const Branch& branch) {
   return "branch " + std::to_string(branch.id) + " of race " + std::to_string(race.id);
@@ -26,8 +16,8 @@ std::string name_of(const Race& race, const Branch& branch) {
 void BranchTable::check_stream(int stream) const {
   const Owner& owner = owners_[static_cast<std::size_t>(stream)];
   const std::string in = " in stream " + std::to_string(stream);
-  expect((owner.race != nullptr) == (stream < used_), "streams in use up to stream " + std::to_string(stream), used_,
-         stream);
+  expect_account((owner.race != nullptr) == (stream < used_), "streams in use up to stream " + std::to_string(stream),
+                 used_, stream);
   const int length = this->length(stream);
   if (owner.race != nullptr) {
     const int prompt = static_cast<int>(owner.race->prompt.size());
@@ -58,11 +48,12 @@ void BranchTable::check_integrity() const {
     int live = 0;
     for (const Branch& branch : race->branches) {
       live += branch.status == BranchStatus::live ? 1 : 0;
-      expect((branch.stream >= 0) == (branch.status == BranchStatus::live), "the stream of " + name_of(*race, branch),
-             -1, branch.stream);
+      expect_account((branch.stream >= 0) == (branch.status == BranchStatus::live),
+                     "the stream of " + name_of(*race, branch), -1, branch.stream);
     }
     expect_equal("live branches of race " + std::to_string(id), live, race->live);
-    expect(race->cells_peak >= race->cells, "peak cells of race " + std::to_string(id), race->cells, race->cells_peak);
+    expect_account(race->cells_peak >= race->cells, "peak cells of race " + std::to_string(id), race->cells,
+                   race->cells_peak);
     of_races += race->cells;
   }
   const Occupancy now = occupancy();
@@ -70,9 +61,9 @@ void BranchTable::check_integrity() const {
   expect_equal("cells of all races", cells, of_races);
   expect_equal("streams used", used, now.streams_used);
   expect_equal("cells", now.cells, now.cells_used + now.cells_free);
-  expect(now.cells_free >= 0, "cells free", 0, now.cells_free);
+  expect_account(now.cells_free >= 0, "cells free", 0, now.cells_free);
   expect_equal("streams", now.streams, now.streams_used + now.streams_free);
-  expect(now.cells_peak >= now.cells_used, "peak cells", now.cells_used, now.cells_peak);
+  expect_account(now.cells_peak >= now.cells_used, "peak cells", now.cells_used, now.cells_peak);
 }
 
 }  // namespace winnow

@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "backend.h"
+#include "checks.h"
 #include "error.h"
+#include "tensor_type.h"
 
 namespace winnow {
 namespace {
@@ -45,21 +47,6 @@ struct Bits {
 
 [[noreturn]] void invalid(const std::string& sentence) { throw EngineError("OPTION_INVALID", sentence); }
 
-void check_range(const char* name, int value, int least, int most) {
-  if (value < least || value > most) {
-    invalid("Expected " + std::to_string(least) + " to " + std::to_string(most) + " for " + name + " but received " +
-            std::to_string(value));
-  }
-}
-
-ggml_type weight_type(const std::string& name) {
-  if (name == "f32") return GGML_TYPE_F32;
-  if (name == "f16") return GGML_TYPE_F16;
-  if (name == "q8_0") return GGML_TYPE_Q8_0;
-  if (name == "q4_0") return GGML_TYPE_Q4_0;
-  invalid("Expected f32, f16, q8_0 or q4_0 for weights but received '" + name + "'");
-}
-
 void check(const RandomModelParams& params) {
   static const std::set<std::string> architectures = {"llama", "qwen2", "qwen3", "mamba"};
   if (architectures.count(params.architecture) == 0)
@@ -83,7 +70,7 @@ void check(const RandomModelParams& params) {
             std::to_string(params.heads_kv));
   if (!(params.spread > 0 && params.spread < 1000))
     invalid("Expected a spread between 0 and 1000 but received " + std::to_string(params.spread));
-  const std::int64_t block = ggml_blck_size(weight_type(params.weights));
+  const std::int64_t block = ggml_blck_size(tensor_type(params.weights, "weights"));
   const int attention = params.width / params.heads * params.heads_kv;
   for (const int row : {params.width, params.feed_forward, attention}) {
     if (row % block != 0)
@@ -167,7 +154,7 @@ void add_metadata(gguf_context* file, const RandomModelParams& params) {
 
 // Names and shapes, no memory: `plan` is a no-alloc context that outlives them.
 std::vector<ggml_tensor*> plan_tensors(ggml_context* plan, const RandomModelParams& params) {
-  const ggml_type type = weight_type(params.weights);
+  const ggml_type type = tensor_type(params.weights, "weights");
   const std::int64_t width = params.width, forward = params.feed_forward, head = params.width / params.heads;
   const std::int64_t attention = head * params.heads_kv;
   std::vector<ggml_tensor*> tensors;

@@ -5,17 +5,11 @@
 #include <limits>
 #include <set>
 
+#include "checks.h"
 #include "error.h"
 
 namespace winnow {
 namespace {
-
-template <typename Number>
-void expect(bool holds, const char* expected, Number received) {
-  if (!holds)
-    throw EngineError("OPTION_INVALID",
-                      std::string("Expected ") + expected + " but received " + std::to_string(received));
-}
 
 void check_sampling(const Sampling& sampling) {
   expect(std::isfinite(sampling.temperature) && sampling.temperature >= 0, "0 or more for temperature",

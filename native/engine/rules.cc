@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "checks.h"
 #include "error.h"
 #include "softmax.h"
 
@@ -16,13 +17,6 @@ constexpr float kMostBias = 1e6f;  // keeps every sum finite
 constexpr std::size_t kMostBreakers = 64;
 constexpr std::size_t kMostMasks = 8;          // of a thread: a byte a token each
 constexpr std::size_t kMostBreakerBytes = 40;  // llama.cpp cuts them there
-
-template <typename Number>
-void expect(bool holds, const char* expected, Number received) {
-  if (!holds)
-    throw EngineError("OPTION_INVALID",
-                      std::string("Expected ") + expected + " but received " + std::to_string(received));
-}
 
 bool within(float value, float low, float high) { return value >= low && value <= high; }  // false for NaN
 
