@@ -50,6 +50,7 @@ export const codes = {
   PIPELINE_FAILED: { retryable: false },
   POLICY_INVALID: { retryable: false },
   PROBLEMS_NOT_FOUND: { retryable: false },
+  TRACES_NOT_FOUND: { retryable: false },
   PROBLEMS_INVALID: { retryable: false },
   RESULTS_MISMATCH: { retryable: false },
   RESULTS_CORRUPT: { retryable: false },

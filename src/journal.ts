@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { crc32 } from 'node:zlib'
+import { Chain } from './chain.js'
 import { Claim } from './claim.js'
 import { cannotWrite, expected, WinnowError } from './errors.js'
 import { chunksOf, type Line, linesOf } from './lines.js'
@@ -22,8 +22,6 @@ export type Entry = Readonly<Record<string, unknown>> & { readonly key?: never; 
 /** Of the file's form. */
 const journalVersion = 1
 const opening = '{"journal":'
-/** Of `,"crc32":"01234567"}`, bytes. */
-const sealBytes = 20
 
 interface Place {
   readonly start: number
@@ -42,8 +40,7 @@ export class Journal {
   readonly #places = new Map<string, Place>()
   /** Bytes of the file once everything asked for is written. */
   #end = 0
-  /** Of the last line. */
-  #sum = 0
+  readonly #chain = new Chain()
   #waiting: Buffer[] = []
   /** The write that takes what is waiting; null while nothing waits. */
   #next: Promise<void> | null = null
@@ -149,15 +146,8 @@ export class Journal {
   }
 
   #checkHeader(bytes: Buffer, conditions: Conditions): void {
-    if (bytes.toString('latin1', 0, opening.length) !== opening) throw foreign(this.path)
-    const header = parsed(bytes)
-    if (header === null) throw corrupt(this.path, 1, bytes)
-    const { journal, identity } = header
-    if (journal !== journalVersion) {
-      throw expected('RESULTS_MISMATCH', `a journal of version ${journalVersion}`, this.path, journal)
-    }
-    if (!this.#isWhole(bytes)) throw corrupt(this.path, 1, bytes)
-    if (identity !== this.identity) throw mismatch(this.path, header.conditions, conditions)
+    const header = journalHeader(bytes, this.#chain, this.path)
+    if (header.identity !== this.identity) throw mismatch(this.path, header.conditions, conditions)
   }
 
   async #takeUp(lines: AsyncIterable<Line>): Promise<void> {
@@ -173,7 +163,7 @@ export class Journal {
   /** Notes where a result lies. */
   #take({ bytes, start }: Line, number: number): void {
     const [, key] = /^\{"key":"([0-9a-f]{64})"/.exec(bytes.toString('latin1', 0, 80)) ?? []
-    if (key === undefined || !this.#isWhole(bytes)) throw corrupt(this.path, number, bytes)
+    if (key === undefined || !this.#chain.holds(bytes)) throw corrupt(this.path, number, bytes)
     if (this.#places.has(key)) {
       throw expected('RESULTS_CORRUPT', 'a key that no line before has', `line ${number} of ${this.path}`, key)
     }
@@ -181,20 +171,8 @@ export class Journal {
     this.#end = start + bytes.length + 1
   }
 
-  /** Whether a line is as it was written, behind the one before; then it is the last. */
-  #isWhole(bytes: Buffer): boolean {
-    const end = Math.max(0, bytes.length - sealBytes)
-    const sum = crc32(bytes.subarray(0, end), this.#sum)
-    if (bytes.toString('latin1', end) !== sealOf(sum)) return false
-    this.#sum = sum
-    return true
-  }
-
-  /** A line with its checksum, which is the last from now on. */
   #seal(value: object): Buffer {
-    const open = Buffer.from(JSON.stringify(value).slice(0, -1))
-    this.#sum = crc32(open, this.#sum)
-    const line = Buffer.concat([open, Buffer.from(`${sealOf(this.#sum)}\n`)])
+    const line = this.#chain.seal(value)
     this.#end += line.length
     return line
   }
@@ -226,6 +204,35 @@ export class Journal {
   }
 }
 
+/** The first line of a journal. Throws RESULTS_MISMATCH, RESULTS_CORRUPT. */
+export function journalHeader(
+  bytes: Buffer,
+  chain: Chain,
+  path: string
+): { readonly identity: unknown; readonly conditions: unknown } {
+  if (bytes.toString('latin1', 0, opening.length) !== opening) throw foreign(path)
+  const header = parsed(bytes)
+  if (header === null) throw corrupt(path, 1, bytes)
+  const { journal, identity, conditions } = header
+  if (journal !== journalVersion) {
+    throw expected('RESULTS_MISMATCH', `a journal of version ${journalVersion}`, path, journal)
+  }
+  if (!chain.holds(bytes)) throw corrupt(path, 1, bytes)
+  return { identity, conditions }
+}
+
+/** A result as its line has it, with `key` and `crc32`. Throws RESULTS_CORRUPT. */
+export function journalEntry(
+  bytes: Buffer,
+  chain: Chain,
+  line: number,
+  path: string
+): Readonly<Record<string, unknown>> {
+  const entry = chain.holds(bytes) ? parsed(bytes) : null
+  if (typeof entry?.key !== 'string') throw corrupt(path, line, bytes)
+  return entry
+}
+
 /** SHA-256, hexadecimal, of a value as canonical JSON: alike values have it alike, whatever the order of their keys. */
 export function contentKey(value: unknown): string {
   return createHash('sha256').update(canonical(value)).digest('hex')
@@ -235,10 +242,6 @@ function canonical(value: unknown): string {
   return JSON.stringify(value, (_, inner: unknown) =>
     isObject(inner) ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1))) : inner
   )
-}
-
-function sealOf(sum: number): string {
-  return `,"crc32":"${sum.toString(16).padStart(8, '0')}"}`
 }
 
 function parsed(bytes: Buffer): Readonly<Record<string, unknown>> | null {
