@@ -1,18 +1,21 @@
 import { type Command, Option } from 'commander'
 import { expected } from '../errors.js'
 
-/** One flag, also settable as an environment variable: `--max-tokens` is WINNOW_MAX_TOKENS. */
+/**
+ * One flag, also settable as an environment variable: `--max-tokens` is WINNOW_MAX_TOKENS. `parse` is told what the flag was
+ * given before, for those that may be repeated.
+ */
 export function add(
   command: Command,
   flags: string,
   help: string,
   fallback?: unknown,
-  parse?: (text: string, flag: string) => unknown,
+  parse?: (text: string, flag: string, before: unknown) => unknown,
   shown?: string
 ): void {
   const option = new Option(flags, help)
   if (fallback !== undefined) option.default(fallback, shown)
-  if (parse !== undefined) option.argParser((text) => parse(text, option.long ?? flags))
+  if (parse !== undefined) option.argParser((text, before) => parse(text, option.long ?? flags, before))
   option.env(`WINNOW_${option.name().replaceAll('-', '_').toUpperCase()}`)
   command.addOption(option)
 }

@@ -15,6 +15,8 @@ import { applySwitches } from './flag.js'
 import { headCommand } from './head.js'
 import { planCommand } from './plan.js'
 import { randomModelCommand } from './random-model.js'
+import { recordCommand } from './record.js'
+import { replayCommand } from './replay.js'
 import { runCommand } from './run.js'
 import { sampleCommand } from './sample.js'
 import { processTerminal, type Terminal } from './terminal.js'
@@ -31,7 +33,9 @@ export async function main(argv: readonly string[], terminal: Terminal, open = o
     runCommand(terminal, open, finish),
     benchCommand(terminal, open, finish, argv),
     sampleCommand(terminal, open, finish, argv),
-    planCommand(terminal, finish)
+    planCommand(terminal, finish),
+    recordCommand(terminal, open, finish, argv),
+    replayCommand(terminal, open, finish, argv)
   ]
   const calibration = calibrateCommand(terminal, finish)
   const configured = [...raced, ...training, calibration]

@@ -3,14 +3,15 @@ import { expected, WinnowError } from '../errors.js'
 import { chunksOf, linesOf } from '../lines.js'
 import type { MapPrompt } from '../map.js'
 import { parseObject, problemOf } from '../problems.js'
+import type { RecordedProblem } from '../traces/record.js'
 import type { Terminal } from './terminal.js'
 
 export const promptFormats: readonly string[] = ['jsonl', 'lines']
 
 /** The prompts of a file, read as they are asked for. */
-export interface Prompts {
+export interface Prompts<T = MapPrompt> {
   readonly count: number
-  all(): AsyncGenerator<MapPrompt, void, undefined>
+  all(): AsyncGenerator<T, void, undefined>
 }
 
 /**
@@ -21,9 +22,32 @@ export interface Prompts {
  * Throws PROBLEMS_NOT_FOUND, and PROBLEMS_INVALID with the number of the line.
  */
 export async function openPrompts(path: string, format: string, terminal: Terminal): Promise<Prompts> {
+  return openLines(path, terminal, format === 'lines' ? (line: string) => line : promptOf)
+}
+
+/** The same with the right answers where they are known; the first `limit` of them, 0 for all. */
+export async function openProblems(path: string, limit: number, terminal: Terminal): Promise<Prompts<RecordedProblem>> {
+  const { count, all } = await openLines(path, terminal, recordedOf)
+  const most = limit === 0 ? count : Math.min(limit, count)
+  return {
+    count: most,
+    async *all() {
+      let place = 0
+      for await (const problem of all()) {
+        if (place++ === most) return
+        yield problem
+      }
+    }
+  }
+}
+
+async function openLines<T>(
+  path: string,
+  terminal: Terminal,
+  parse: (line: string, where: string) => T
+): Promise<Prompts<T>> {
   const name = path === '-' ? 'standard input' : path
   const chunks = await chunksIn(path, terminal)
-  const parse = format === 'lines' ? (line: string) => line : promptOf
   const all = () => promptsIn(chunks(), name, parse)
   let count = 0
   for await (const _ of all()) count++
@@ -31,11 +55,11 @@ export async function openPrompts(path: string, format: string, terminal: Termin
   return { count, all }
 }
 
-async function* promptsIn(
+async function* promptsIn<T>(
   chunks: Iterable<Buffer> | AsyncIterable<Buffer>,
   name: string,
-  parse: (line: string, where: string) => MapPrompt
-): AsyncGenerator<MapPrompt, void, undefined> {
+  parse: (line: string, where: string) => T
+): AsyncGenerator<T, void, undefined> {
   let number = 0
   for await (const { bytes } of linesOf(chunks)) {
     number++
@@ -46,10 +70,16 @@ async function* promptsIn(
 }
 
 function promptOf(line: string, where: string): MapPrompt {
-  const { id, prompt: text, messages } = parseObject(line, where)
-  const { prompt } = problemOf({ prompt: text ?? messages }, where)
-  if (id === undefined || id === null) return { prompt }
-  if (typeof id === 'string' || typeof id === 'number') return { id: String(id), prompt }
+  const { answer: _, ...prompt } = recordedOf(line, where, false)
+  return prompt
+}
+
+/** With the answer where it is somebody's business. */
+function recordedOf(line: string, where: string, answered = true): RecordedProblem {
+  const { id, prompt: text, messages, answer: right } = parseObject(line, where)
+  const { prompt, answer } = problemOf({ prompt: text ?? messages, ...(answered && { answer: right }) }, where)
+  if (id === undefined || id === null) return { prompt, answer }
+  if (typeof id === 'string' || typeof id === 'number') return { id: String(id), prompt, answer }
   throw expected('PROBLEMS_INVALID', 'text or a number as "id"', where, id)
 }
 

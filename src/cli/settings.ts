@@ -20,14 +20,17 @@ export interface ModelFlags {
   readonly flashAttention: NonNullable<OpenOptions['flashAttention']>
 }
 
-/** Flags that say how to write and whom to kill. */
-export interface RaceFlags extends RuleFlags {
-  readonly candidates: number
+/** Flags that say whom to kill and when. */
+export interface ScheduleFlags {
   readonly alpha: number
   readonly margin: number
   readonly right: number
   readonly hopeless: number
   readonly checkpoints: Checkpoints
+}
+
+/** Flags that say how to write. */
+export interface WritingFlags extends RuleFlags {
   readonly temperature: number
   readonly topK: number
   readonly topP: number
@@ -35,6 +38,11 @@ export interface RaceFlags extends RuleFlags {
   readonly maxTokens: number
   readonly seed: bigint
   readonly raw: boolean
+}
+
+/** Flags that say how to write and whom to kill. */
+export interface RaceFlags extends ScheduleFlags, WritingFlags {
+  readonly candidates: number
 }
 
 /** Flags about the output. */
@@ -65,6 +73,11 @@ export function addGeneratorFlags(command: Command): void {
 /** `most`: candidates. */
 export function addRaceFlags(command: Command, most = maxCandidates): void {
   add(command, '-n, --candidates <count>', `candidates a prompt, 1 to ${most}`, 64, number)
+  addScheduleFlags(command)
+  addWritingFlags(command)
+}
+
+export function addScheduleFlags(command: Command): void {
   add(command, '--alpha <share>', 'share of the live candidates rejected at a checkpoint, 0 to below 1', 0.5, number)
   const near =
     'spec-reject alone: spares who scores less than this below the best live one, whatever alpha says; 0 is off'
@@ -79,6 +92,9 @@ export function addRaceFlags(command: Command, most = maxCandidates): void {
   add(command, '--hopeless <chance>', 'keep-enough alone: who has less chance is killed', enough.hopeless, number)
   const when = 'when to look, in tokens: "64,128", "every:32" or "doubling:16"'
   add(command, '--checkpoints <when>', when, parseCheckpoints('doubling:32'), parseCheckpoints, 'doubling:32')
+}
+
+export function addWritingFlags(command: Command): void {
   add(command, '--temperature <value>', 'sampling temperature, 0 is greedy', 1, number)
   add(command, '--top-k <count>', 'sample from the k likeliest tokens, 0 is off', 0, number)
   add(command, '--top-p <share>', 'sample from the likeliest tokens of this share, 1 is off', 1, number)
@@ -118,7 +134,7 @@ export function computeOf(options: ReturnType<typeof openOptionsOf>) {
   return { gpu, gpuLayers, threads, kvType, batch, flashAttention, layout: 'streams' } as const
 }
 
-export function samplingOf(flags: RaceFlags): SamplingOptions {
+export function samplingOf(flags: WritingFlags): SamplingOptions {
   const { temperature, topK, topP, minP } = flags
   return { temperature, topK, topP, minP, ...rulesOf(flags) }
 }
