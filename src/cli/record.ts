@@ -3,7 +3,7 @@ import { withoutSecrets } from '../address.js'
 import { headSha256Of } from '../arm.js'
 import type { Engine, open as openEngine } from '../engine.js'
 import { expected, WinnowError } from '../errors.js'
-import { scorerNamed } from '../names.js'
+import { scorerNamed, scorerNames } from '../names.js'
 import { resolveBestOf, resolveCandidates } from '../options.js'
 import { defaultScorer } from '../planning.js'
 import { nativeRules } from '../sampling-rules.js'
@@ -25,7 +25,6 @@ import {
   type OutputFlags,
   openOptionsOf,
   samplingOf,
-  scorerHelp,
   type WritingFlags
 } from './settings.js'
 import type { Terminal } from './terminal.js'
@@ -61,7 +60,7 @@ export function recordCommand(
   add(command, '--limit <count>', 'problems to take, 0 for all', 0, number)
   add(command, '-n, --candidates <count>', 'candidates a problem, 1 to 256', 256, number)
   add(command, '--grid <tokens>', 'tokens from one look of the scorers to the next', 16, number)
-  const by = `who looks, may be repeated: ${scorerHelp} (default: the head, without one mean-logprob)`
+  const by = `who looks, may be repeated: ${scorerNames.join(', ')} (default: the head, without one mean-logprob)`
   add(command, '--scorer <name>', by, undefined, (text, _, before) => [...((before as string[]) ?? []), text])
   add(command, '--no-deterministic', 'let logits differ with who else is alive; replays are then no longer exact')
   addWritingFlags(command)

@@ -4,6 +4,7 @@ import { type Arm, parseArms } from '../arm.js'
 import { splitArms } from '../arm-text.js'
 import type { open as openEngine } from '../engine.js'
 import { expected, WinnowError } from '../errors.js'
+import { policyNames } from '../names.js'
 import type { Scorer } from '../scorer.js'
 import { summarise } from '../summary.js'
 import { CostFit } from '../traces/cost.js'
@@ -17,7 +18,7 @@ import { ProgressLine } from './progress-line.js'
 import { checkLive, type LiveFlags } from './replay-live.js'
 import { type Replayed, replayReport } from './replay-report.js'
 import { addRerankerFlag, addRewardFlags } from './reward.js'
-import { addModelFlags, addOutputFlags, addScheduleFlags, policyHelp, type ScheduleFlags } from './settings.js'
+import { addModelFlags, addOutputFlags, addScheduleFlags, type ScheduleFlags } from './settings.js'
 import type { Terminal } from './terminal.js'
 
 export interface ReplayFlags extends LiveFlags, ScheduleFlags {
@@ -37,7 +38,7 @@ export function replayCommand(
   const command = new Command('replay')
   command.description('say what policies would have kept and cost on recorded candidates, without running the model')
   command.argument('<traces...>', 'what winnow record wrote; several parts of one recording')
-  const policies = `comma-separated, as --policies of winnow bench: each of ${policyHelp}, with settings such as spec-reject:alpha=0.7:checkpoints=32+64:scorer=min-logprob`
+  const policies = `comma-separated, as --policies of winnow bench: each of ${policyNames.join(', ')}, with settings such as spec-reject:alpha=0.7:checkpoints=32+64:scorer=min-logprob`
   add(command, '--policy <list>', policies, 'best-of-n,spec-reject')
   add(command, '-n, --candidates <count>', 'the first so many candidates (default: all recorded)', undefined, number)
   add(command, '--live <count>', 'race this many of the prompts with the model too, and count what differs', 0, number)
