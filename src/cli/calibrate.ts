@@ -9,6 +9,7 @@ import { localModel } from '../download.js'
 import { embedded } from '../embedded.js'
 import { sha256 } from '../model.js'
 import { resolveCandidates, resolveOpen } from '../options.js'
+import { maxStreams } from '../plan.js'
 import { calibrationName } from './calibrated.js'
 import { Downloads } from './downloads.js'
 import { exit, nothingWritten, onInterrupt } from './exit.js'
@@ -56,7 +57,7 @@ export function calibrateCommand(
 
 async function run(terminal: Terminal, measure: typeof calibrate, flags: CalibrateFlags): Promise<number> {
   const { models, gpu, gpuLayers, candidates, promptTokens, tokens, seconds, allowNumerics } = flags
-  const n = resolveCandidates(candidates)
+  const n = resolveCandidates(candidates, maxStreams)
   resolveOpen({ gpu, gpuLayers, models })
   const out = resolve(terminal.cwd, flags.out)
   await checkWritable(out)
