@@ -26,6 +26,12 @@ export function number(text: string, flag: string): number {
   return value
 }
 
+/** The path a flag was given. Throws OPTION_INVALID where it was given none. */
+export function requiredPath(value: string | undefined, flag: string): string {
+  if (value !== undefined && value !== '') return value
+  throw expected('OPTION_INVALID', 'a path', flag, value)
+}
+
 /** Seconds of a time limit. */
 export function seconds(text: string, flag: string): number {
   const value = Number(text)

@@ -1,5 +1,4 @@
 import { Command } from 'commander'
-import { withoutSecrets } from '../address.js'
 import { headSha256Of } from '../arm.js'
 import type { Engine, open as openEngine } from '../engine.js'
 import { expected, WinnowError } from '../errors.js'
@@ -10,25 +9,23 @@ import { nativeRules } from '../sampling-rules.js'
 import type { Scorer } from '../scorer.js'
 import { type RecordedProblem, record } from '../traces/record.js'
 import { checkRecordable } from '../traces/recorder.js'
-import { Downloads } from './downloads.js'
-import { exit, type Interruption, onInterrupt } from './exit.js'
-import { add, number } from './flag.js'
+import { exit, type Interruption } from './exit.js'
+import { add, number, requiredPath } from './flag.js'
 import { ProgressLine } from './progress-line.js'
 import { openProblems, type Prompts } from './prompts.js'
-import { provenanceOf } from './provenance.js'
-import { addRerankerFlag, addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
+import { invocationOf, provenanceOf } from './provenance.js'
+import { addRerankerFlag, addRewardFlags, type RewardFlags } from './reward.js'
 import {
   addModelFlags,
   addOutputFlags,
   addWritingFlags,
   type ModelFlags,
   type OutputFlags,
-  openOptionsOf,
   samplingOf,
   type WritingFlags
 } from './settings.js'
 import type { Terminal } from './terminal.js'
-import { withThreads } from './threads.js'
+import { atWork, withEngine } from './workplace.js'
 
 interface RecordFlags extends ModelFlags, RewardFlags, WritingFlags, OutputFlags {
   readonly prompts?: string
@@ -69,7 +66,7 @@ export function recordCommand(
   addRerankerFlag(command)
   addOutputFlags(command)
   command.action(async (flags: RecordFlags) => {
-    finish(await recordAll(terminal, open, flags, `winnow ${argv.map(withoutSecrets).join(' ')}`))
+    finish(await recordAll(terminal, open, flags, invocationOf(argv)))
   })
   return command
 }
@@ -82,7 +79,7 @@ async function recordAll(
 ): Promise<number> {
   // Refuse what can be refused before a large model is loaded.
   const n = resolveCandidates(flags.candidates)
-  const [path, out] = [required(flags.prompts, '--prompts'), required(flags.out, '--out')]
+  const [path, out] = [requiredPath(flags.prompts, '--prompts'), requiredPath(flags.out, '--out')]
   const { seed, maxTokens, raw, deterministic, grid, limit } = flags
   if (!Number.isSafeInteger(grid) || grid < 1) {
     throw expected('OPTION_INVALID', 'a whole number of tokens, at least 1,', '--grid', grid)
@@ -92,17 +89,12 @@ async function recordAll(
   }
   const writing = { seed, maxTokens, raw, deterministic, sampling: samplingOf(flags) }
   await nativeRules(resolveBestOf(writing).sampling)
-  const interruption = onInterrupt(terminal)
-  const downloads = new Downloads(terminal, flags.quiet, interruption.signal)
-  try {
-    const opening = { ...withThreads(openOptionsOf(flags), terminal, flags.quiet), ...downloads.options }
-    const rewards = new RewardModels(flags, opening)
+  return atWork(terminal, flags, async (workplace) => {
+    const { interruption, rewards } = workplace
     const named = flags.scorer?.map((name) => scorerNamed(name, (other) => rewards.named(other)))
     if (named !== undefined) checkRecordable(named)
     const problems = await openProblems(path, limit, terminal)
-    const engine = await open(flags.model, opening)
-    try {
-      await rewards.load()
+    return withEngine(open, flags.model, workplace, async (engine) => {
       const scorers = named ?? [rewards.default ?? defaultScorer(engine.head !== null)]
       const { hardware } = await provenanceOf(engine)
       // Memory may be counted otherwise after a restart.
@@ -114,14 +106,8 @@ async function recordAll(
       const identity = { machine, rewardModel: await rewards.provenance() }
       const options = { ...writing, out, n, grid, scorers, identity }
       return await write(terminal, { engine, problems, options, flags, interruption, invocation })
-    } finally {
-      await engine.close()
-      await rewards.close()
-    }
-  } finally {
-    downloads.end()
-    interruption.release()
-  }
+    })
+  })
 }
 
 interface Recording {
@@ -184,9 +170,4 @@ async function write(terminal: Terminal, recording: Recording): Promise<number> 
   if (!interrupted) return failures.length > 0 ? exit.partial : exit.done
   terminal.stderr.write(`Interrupted. Run the same command again to go on from ${options.out}.\n`)
   return interruption.code ?? exit.failed
-}
-
-function required(value: string | undefined, flag: string): string {
-  if (value !== undefined && value !== '') return value
-  throw expected('OPTION_INVALID', 'a path', flag, value)
 }

@@ -5,7 +5,7 @@ import { expected } from '../errors.js'
 import type { MapOptions } from '../map.js'
 import { resolveBestOf, resolveCandidates } from '../options.js'
 import { nativeRules } from '../sampling-rules.js'
-import { add, number, seconds } from './flag.js'
+import { add, number, requiredPath, seconds } from './flag.js'
 import { openPrompts, promptFormats } from './prompts.js'
 import { invocationOf } from './provenance.js'
 import { addDeterministicFlag, addPolicyFlags, type OneRaceFlags, ownSettings, raceOptionsOf } from './race.js'
@@ -64,7 +64,7 @@ async function sample(
 ): Promise<number> {
   // Refuse what can be refused before a large model is loaded.
   const n = resolveCandidates(flags.candidates)
-  const [path, out] = [required(flags.prompts, '--prompts'), required(flags.out, '--out')]
+  const [path, out] = [requiredPath(flags.prompts, '--prompts'), requiredPath(flags.out, '--out')]
   if (!promptFormats.includes(flags.format)) {
     throw expected('OPTION_INVALID', `one of ${promptFormats.join(', ')}`, '--format', flags.format)
   }
@@ -90,9 +90,4 @@ async function sample(
       return await write(terminal, { engine, prompts, options, opening, flags, interruption, invocation })
     })
   })
-}
-
-function required(value: string | undefined, flag: string): string {
-  if (value !== undefined && value !== '') return value
-  throw expected('OPTION_INVALID', 'a path', flag, value)
 }
