@@ -16,6 +16,7 @@ const keys = [
   'doubling',
   'scorer',
   'n',
+  'budget',
   'equal-tokens',
   'like',
   'against',

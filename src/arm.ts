@@ -1,4 +1,5 @@
 import { ArmText, quoted } from './arm-text.js'
+import { parseBytes } from './bytes.js'
 import type { Checkpoints } from './checkpoint.js'
 import { expected, WinnowError } from './errors.js'
 import {
@@ -31,6 +32,8 @@ export interface Arm {
   readonly policy: Policy
   /** Null: as many as the bench has. */
   readonly n: number | null
+  /** Memory beside the weights that its races may take, bytes; null: the pool that all arms share. */
+  readonly budget: number | null
   /** Null: the engine's default. */
   readonly scorer: Scorer | null
   /** Of the file behind a scorer `head@FILE`, which may be another one the next time; null for other scorers. */
@@ -52,17 +55,19 @@ export interface Arm {
  * `policy[:key=value]...`, such as `spec-reject:alpha=0.7:checkpoints=32+64+128:scorer=min-logprob`, `spec-reject:checkpoints=doubling:16`,
  * `best-of-n:n=1`, `best-of-n:equal-tokens=spec-reject` or `random-kill:like=spec-reject`. A scorer `head@FILE` is a reward
  * head in a file of its own; a path with a colon or a comma in it goes in double quotes, `head@"FILE"`. `against=` names a
- * best-of-N arm to be measured against, such as one by the same scorer. What is not set comes from `defaults`.
+ * best-of-N arm to be measured against, such as one by the same scorer. `budget=8GiB` gives it a pool of its own making in
+ * so much memory: what does not fit is written in waves, and policies that decide by memory are to have one. What is not set comes from `defaults`.
  *
  * Throws OPTION_UNKNOWN, OPTION_INVALID and HEAD_NOT_FOUND.
  */
 export function parseArm(text: string, defaults: Defaults): Arm {
   const written = new ArmText(text)
   const schedule = scheduleOf(written, defaults)
-  const [scorer, n] = [written.get('scorer'), written.number('n')]
+  const [scorer, n, budget] = [written.get('scorer'), written.number('n'), written.get('budget')]
   const usual = defaults.scorer ?? null
   const set = {
     n: n === null ? null : resolveCandidates(n),
+    budget: budget === null ? null : parseBytes(budget, `budget of ${text}`),
     scorer: scorer === null ? usual : scorerNamed(scorer, defaults.scorers),
     equalTokens: written.get('equal-tokens'),
     like: written.get('like'),
@@ -87,8 +92,10 @@ function scheduleOf(written: ArmText, defaults: Defaults): Required<Schedule> {
     throw misplaced('equal-tokens on best-of-n without n')
   if (written.has('like') && (policy !== 'random-kill' || written.has('alpha', 'checkpoints', 'every', 'doubling')))
     throw misplaced('like on random-kill without a schedule')
-  if (policy === 'memory-pressure' || policy === 'spec-reject-memory')
-    throw misplaced('a policy that needs no memory budget, which a bench does not give,')
+  const byMemory = policy === 'memory-pressure' || policy === 'spec-reject-memory'
+  if (byMemory && !written.has('budget')) throw misplaced('a budget for a policy that decides by memory')
+  if (byMemory && written.has('checkpoints', 'every', 'doubling'))
+    throw misplaced('no checkpoints for a policy that decides by memory')
   if (written.has('margin') && policy !== 'spec-reject') throw misplaced('margin on spec-reject')
   const margin = policy === 'spec-reject' ? (written.number('margin') ?? defaults.margin ?? 0) : 0
   const checkpoints = checkpointsOf(written) ?? defaults.checkpoints
@@ -119,15 +126,25 @@ export function headSha256Of(scorer: object | null): string | null {
 function definitionOf(
   policy: PolicyName,
   { alpha, checkpoints, margin, right, hopeless }: Required<Schedule>,
-  { n, scorer, equalTokens, like, against }: Pick<Arm, 'n' | 'scorer' | 'equalTokens' | 'like' | 'against'>
+  {
+    n,
+    budget,
+    scorer,
+    equalTokens,
+    like,
+    against
+  }: Pick<Arm, 'n' | 'budget' | 'scorer' | 'equalTokens' | 'like' | 'against'>
 ): string {
   const parts: string[] = [policy]
   if (like !== null) parts.push(`like=${like}`)
   else if (policy === 'keep-enough')
     parts.push(`right=${right}`, `hopeless=${hopeless}`, `checkpoints=${checkpoints.name}`)
-  else if (policy !== 'best-of-n') parts.push(`alpha=${alpha}`, `checkpoints=${checkpoints.name}`)
+  else if (policy === 'spec-reject-memory') parts.push(`alpha=${alpha}`)
+  else if (policy !== 'best-of-n' && policy !== 'memory-pressure')
+    parts.push(`alpha=${alpha}`, `checkpoints=${checkpoints.name}`)
   if (policy === 'spec-reject' && margin !== 0) parts.push(`margin=${margin}`)
   if (n !== null) parts.push(`n=${n}`)
+  if (budget !== null) parts.push(`budget=${budget}`)
   if (scorer !== null) parts.push(`scorer=${quoted(scorer.name)}`)
   if (equalTokens !== null) parts.push(`equal-tokens=${equalTokens}`)
   if (against !== null) parts.push(`against=${against}`)

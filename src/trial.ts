@@ -74,6 +74,7 @@ export async function runArm(
   const result = await engine.bestOf(n, problem.prompt, {
     policy: arm.policy,
     scorer,
+    budget: arm.budget ?? undefined,
     seed,
     sampling,
     maxTokens,

@@ -1,4 +1,8 @@
 import { afterAll, describe, expect, it } from 'vitest'
+import { parseArms } from '../src/arm.js'
+import { splitArms } from '../src/arm-text.js'
+import { runBench } from '../src/bench.js'
+import { every } from '../src/checkpoint.js'
 import { open } from '../src/engine.js'
 import type { WinnowError } from '../src/errors.js'
 import { Heat } from '../src/heat.js'
@@ -10,6 +14,7 @@ import type { Policy, Standing, View } from '../src/policy.js'
 import { race } from '../src/race.js'
 import type { Result } from '../src/result.js'
 import { rewardHead } from '../src/scorers/head.js'
+import type { Row } from '../src/trial.js'
 import { FakeHead, FakeModel } from './fakes/model.js'
 import { FakePool } from './fakes/pool.js'
 import { modelFile, tiny } from './native/models.js'
@@ -160,5 +165,26 @@ describe('a budget', async () => {
     const result = await engine.bestOf(n, prompt, { ...options, policy: memoryPressure(), budget: 2 * room })
     expect(result.branches.map(({ tokens }) => tokens)).toEqual(whole.branches.map(({ tokens }) => tokens))
     expect(result.rungs).toHaveLength(1)
+  })
+
+  it('can be an arm of a bench, on the same candidates as the others', async () => {
+    const budget = Math.round(0.55 * room)
+    const list = `best-of-n, memory-pressure:budget=${budget}, best-of-n:budget=${budget}:name=in-waves`
+    const rows: Row[] = []
+    await runBench({
+      engine,
+      problems: [{ prompt, answer: '1' }],
+      arms: parseArms(splitArms(list), { alpha: 0.5, checkpoints: every(100) }),
+      conditions: { n, seed: 5n, sampling, maxTokens: 700, deterministic: true, raw: false },
+      done: [],
+      onRow: (row) => void rows.push(row),
+      onFailure: (failure) => expect(failure).toBeNull()
+    })
+    const [all, some, waves] = rows
+    expect(rows).toHaveLength(3)
+    expect(some?.generatedTokens).toBeLessThan(all?.generatedTokens as number)
+    expect(waves).toMatchObject({ generatedTokens: all?.generatedTokens, winner: all?.winner })
+    expect(some?.peakCells).toBeLessThan(all?.peakCells as number)
+    expect(waves?.peakCells).toBeLessThan(all?.peakCells as number)
   })
 })

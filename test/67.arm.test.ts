@@ -78,6 +78,16 @@ describe('a policy on the command line', () => {
     expect(definitionOf(spelled)).toBe(spelled)
   })
 
+  it('may have a budget, and must where its policy decides by memory', () => {
+    const arm = parseArm('spec-reject-memory:alpha=0.3:budget=1.5GiB', defaults)
+    expect(arm).toMatchObject({ budget: 1.5 * 2 ** 30, policy: { name: 'spec-reject-memory', onFull: true } })
+    expect(arm.definition).toBe('spec-reject-memory:alpha=0.3:budget=1610612736')
+    expect(parseArm(arm.definition, defaults).definition).toBe(arm.definition)
+    expect(parseArm('memory-pressure:budget=5MB', defaults).definition).toBe('memory-pressure:budget=5000000')
+    expect(parseArm('best-of-n:budget=5MB:n=9', defaults).definition).toBe('best-of-n:n=9:budget=5000000')
+    expect(parseArm('best-of-n', defaults).budget).toBeNull()
+  })
+
   it('may have a head in a file whose path has colons and commas, in quotes', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'winnow-arm-'))
     const path = join(folder, 'a:b,c.gguf')
@@ -97,6 +107,9 @@ describe('a policy on the command line', () => {
   })
 
   it.each([
+    ['memory-pressure', 'OPTION_INVALID', 'Expected a budget for a policy that decides by memory'],
+    ['spec-reject-memory:budget=1GB:every=8', 'OPTION_INVALID', 'Expected no checkpoints for a policy that decides by'],
+    ['best-of-n:budget=much', 'OPTION_INVALID', 'for budget of best-of-n:budget=much but received "much"'],
     ['spec-reject:alpha=0.1:alpha=0.2', 'OPTION_INVALID', 'Expected each key once for the policy'],
     ['spec-reject:every=8:doubling=8', 'OPTION_INVALID', 'Expected one of every and doubling for the policy'],
     ['spec-reject:every=8:9', 'OPTION_INVALID', 'for checkpoints but received "every:8:9"'],

@@ -42,6 +42,10 @@ export function replayArms(replaying: Replaying, trace: Trace): ReplayedRow[] {
 
 /** `source` is the replay that the arm depends on; null without one. */
 export function replayArm({ header, n }: Replaying, trace: Trace, arm: Arm, source: Replay | null): Replay {
+  if (arm.budget !== null) {
+    const message = `Expected an arm without a budget, since a trace knows of no memory, but received ${arm.name}`
+    throw new WinnowError('OPTION_INVALID', message)
+  }
   const scorer = placeOf(header, arm)
   const all = arm.n ?? n
   if (source === null) return replay(header, trace, arm.policy, { n: all, scorer })
