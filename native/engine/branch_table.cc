@@ -78,7 +78,7 @@ void BranchTable::retire() {
     Owner& owner = owners_[static_cast<std::size_t>(stream)];
     Branch* const branch = branch_of(owner);
     if (branch == nullptr ? owner.race->prompt_stream == stream : branch->status == BranchStatus::live) continue;
-    const int freed = length(stream);
+    const int freed = cells(stream);
     if (branch != nullptr) {
       const float* const row = branch->row >= 0 ? streams_.state(branch->row) : nullptr;
       if (row != nullptr) branch->state.assign(row, row + streams_.model().facts().width);
@@ -116,7 +116,7 @@ void BranchTable::remade() { owners_.resize(static_cast<std::size_t>(streams_.co
 void BranchTable::take(int stream, Race& race, int branch) {
   owners_[static_cast<std::size_t>(stream)] = Owner{&race, branch};
   ++used_;
-  const int taken = length(stream);
+  const int taken = cells(stream);
   race.cells += taken;
   race.cells_peak = std::max(race.cells_peak, race.cells);
   cells_used_ += taken;
@@ -144,6 +144,19 @@ int BranchTable::length(int stream) const {
   return branch == nullptr ? static_cast<int>(owner.race->prompt.size()) : branch->length;
 }
 
+int BranchTable::cells(int stream) const {
+  const Owner& owner = owners_[static_cast<std::size_t>(stream)];
+  const bool shares = streams_.unified() && owner.race != nullptr && owner.branch >= 0;
+  return length(stream) - (shares ? static_cast<int>(owner.race->prompt.size()) : 0);
+}
+
+std::int64_t BranchTable::cells_free() const {
+  const PoolParams& params = streams_.params();
+  const std::int64_t all =
+      streams_.unified() ? params.unified_cells : static_cast<std::int64_t>(params.streams) * params.cells_per_stream;
+  return all - cells_used_;
+}
+
 const float* BranchTable::state(const Race& race, const Branch& branch) const {
   if (branch.row >= 0) return streams_.state(branch.row);
   return branch.generated == 0 ? race.state.data() : branch.state.data();
@@ -161,9 +174,9 @@ Occupancy BranchTable::occupancy() const {
   occupancy.streams_used = used_;
   occupancy.streams_free = occupancy.streams - occupancy.streams_used;
   occupancy.cells_per_stream = params.cells_per_stream;
-  occupancy.cells = static_cast<std::int64_t>(occupancy.streams) * occupancy.cells_per_stream;
   occupancy.cells_used = cells_used_;
-  occupancy.cells_free = occupancy.cells - occupancy.cells_used;
+  occupancy.cells_free = cells_free();
+  occupancy.cells = occupancy.cells_free + occupancy.cells_used;
   occupancy.cells_peak = cells_peak_;
   for (const auto& [id, race] : races_) {
     occupancy.live += race->live;

@@ -43,7 +43,9 @@ class BranchTable {
   Branch* at(int stream);
   Race& owner(int stream) const { return *owners_[static_cast<std::size_t>(stream)].race; }  // stream below used()
   int used() const { return used_; }
-  int length(int stream) const;  // cells in use; 0 of a free one
+  int length(int stream) const;  // tokens in it; 0 of a free one
+  int cells(int stream) const;   // in use by it alone: in a unified cache those of the prompt are the prompt's
+  std::int64_t cells_free() const;
   const std::map<RaceId, std::unique_ptr<Race>>& races() const { return races_; }
 
   // Hidden state of the branch's last decoded token; rows last until the next decode.

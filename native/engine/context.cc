@@ -1,9 +1,11 @@
 #include "context.h"
 
+#include <ggml-backend.h>
 #include <ggml.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <thread>
@@ -18,11 +20,25 @@ namespace {
 
 constexpr int kMaxThreads = 512;  // ggml's GGML_MAX_N_THREADS
 
+// llama.cpp's flash attention on the CPU takes tiles of 64 rows and 64 cells from so many rows on, and leaves out a
+// tile only where no row of it reads any of its cells; below, it leaves out each cell that a row does not read.
+constexpr std::uint32_t kTiledRows = 64;
+
 llama_flash_attn_type flash_type(const std::string& name) {
   if (name == "auto") return LLAMA_FLASH_ATTN_TYPE_AUTO;
   if (name == "on") return LLAMA_FLASH_ATTN_TYPE_ENABLED;
   if (name == "off") return LLAMA_FLASH_ATTN_TYPE_DISABLED;
   throw EngineError("OPTION_INVALID", "Expected auto, on or off for flash attention but received '" + name + "'");
+}
+
+std::int64_t to_blocks(int cells) {
+  return (static_cast<std::int64_t>(cells) + kCellBlock - 1) / kCellBlock * kCellBlock;
+}
+
+// Whether rows are computed on the CPU alone.
+bool only_cpu() {
+  return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU) == nullptr &&
+         ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_IGPU) == nullptr;
 }
 
 }  // namespace
@@ -31,6 +47,10 @@ PoolParams resolve_params(const PoolParams& requested, const ModelFacts& facts) 
   check_range("streams", requested.streams, 1, kMaxStreams);
   check_range("threads", requested.threads, 0, kMaxThreads);
   check_range("batch", requested.batch, 1, kMaxBatch);
+  check_range("unified cells", requested.unified_cells, 0, std::numeric_limits<int>::max());
+  if (requested.unified_cells > 0 && requested.deterministic) {
+    throw EngineError("OPTION_INVALID", "Expected streams for deterministic decoding but received a unified cache");
+  }
   if (requested.cells_per_stream < 1) {
     throw EngineError("OPTION_INVALID", "Expected 1 or more for cells per stream but received " +
                                             std::to_string(requested.cells_per_stream));
@@ -47,30 +67,48 @@ PoolParams resolve_params(const PoolParams& requested, const ModelFacts& facts) 
   }
   PoolParams params = requested;
   // Rounding up may leave 32 bits where a model claims such a context.
-  const std::int64_t cells =
-      (static_cast<std::int64_t>(requested.cells_per_stream) + kCellBlock - 1) / kCellBlock * kCellBlock;
-  params.cells_per_stream =
-      static_cast<int>(std::min<std::int64_t>(cells, std::numeric_limits<int>::max() / kCellBlock * kCellBlock));
+  const std::int64_t most = std::numeric_limits<int>::max() / kCellBlock * kCellBlock;
+  params.cells_per_stream = static_cast<int>(std::min(to_blocks(requested.cells_per_stream), most));
+  params.unified_cells = static_cast<int>(std::min(to_blocks(requested.unified_cells), most));
   if (params.threads == 0) {
     params.threads = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxThreads);
   }
   return params;
 }
 
+bool has_plain_cells(const Model& model) {
+  const llama_model* const raw = model.raw();
+  // These keep a second cache beside the first, which the saved form has behind it.
+  constexpr const char* kTwofold[] = {"deepseek32", "glm-dsa", "hy_v4", "minimax-m3"};
+  const std::string& architecture = model.facts().architecture;
+  return !llama_model_is_recurrent(raw) && !llama_model_is_hybrid(raw) && llama_model_n_swa(raw) == 0 &&
+         std::find(std::begin(kTwofold), std::end(kTwofold), architecture) == std::end(kTwofold);
+}
+
+void check_layout(const Model& model, const PoolParams& params) {
+  if (params.unified_cells == 0 || has_plain_cells(model)) return;
+  throw EngineError("MODEL_UNSUPPORTED", "Expected a model with plain cells for a unified cache but received one of '" +
+                                             model.facts().architecture + "'");
+}
+
 llama_context_params context_params(const PoolParams& params, int outputs) {
   const int count = std::max(params.streams, params.deterministic ? 2 : 1);
   llama_context_params options = llama_context_default_params();
-  options.n_ctx = static_cast<std::uint32_t>(count) * static_cast<std::uint32_t>(params.cells_per_stream);
+  const bool unified = params.unified_cells > 0;
+  options.n_ctx = unified ? static_cast<std::uint32_t>(params.unified_cells)
+                          : static_cast<std::uint32_t>(count) * static_cast<std::uint32_t>(params.cells_per_stream);
   options.n_seq_max = static_cast<std::uint32_t>(count);
   // One ubatch as large as the batch, so that a decode step is never split and every weight is read once.
   options.n_batch = static_cast<std::uint32_t>(std::max(count, params.batch));
   options.n_ubatch = options.n_batch;
+  // In tiles each row would be held against the cells of all: reading the weights again costs less.
+  if (unified && options.n_seq_max >= kTiledRows && only_cpu()) options.n_ubatch = kTiledRows - 1;
   options.n_outputs_max = static_cast<std::uint32_t>(std::clamp(outputs, count, static_cast<int>(options.n_batch)));
   options.n_threads = options.n_threads_batch = params.threads;
   options.pooling_type = LLAMA_POOLING_TYPE_NONE;
   options.flash_attn_type = flash_type(params.flash_attention);
   options.type_k = options.type_v = tensor_type(params.kv_type, "KV type");
-  options.kv_unified = false;
+  options.kv_unified = unified;
   // Of a sliding window's cells llama.cpp would else keep only the last; a mirror that cuts a branch needs the others.
   options.swa_full = true;
   options.embeddings = params.states;
@@ -91,8 +129,8 @@ OwnedContext make_context(const Model& model, const llama_context_params& params
   const std::string words = last_log();
   const bool memory = words.find("alloc") != std::string::npos || words.find("memory") != std::string::npos;
   throw EngineError(memory ? "OUT_OF_MEMORY" : "OPTION_INVALID",
-                    "Expected a llama.cpp context of " + std::to_string(params.n_seq_max) + " x " +
-                        std::to_string(params.n_ctx / params.n_seq_max) + " cells but received none: " + words);
+                    "Expected a llama.cpp context of " + std::to_string(params.n_ctx) + " cells for " +
+                        std::to_string(params.n_seq_max) + " sequences but received none: " + words);
 }
 
 }  // namespace winnow

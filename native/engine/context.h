@@ -15,6 +15,13 @@ constexpr int kMaxBatch = 1 << 16;  // rows of one decode
 // Defaults filled in; every value one that llama.cpp takes without an assert. Throws OPTION_INVALID, CONTEXT_TOO_LONG.
 PoolParams resolve_params(const PoolParams& requested, const ModelFacts& facts);
 
+// Whether the model keeps plain cells, one for each token: not recurrent models, sliding windows and caches of two
+// parts.
+bool has_plain_cells(const Model& model);
+
+// Throws MODEL_UNSUPPORTED for a unified cache of cells that are not plain.
+void check_layout(const Model& model, const PoolParams& params);
+
 // Of resolved parameters. `outputs`: most rows of one decode that may come with states, if more than one for each
 // stream.
 llama_context_params context_params(const PoolParams& params, int outputs);

@@ -40,7 +40,7 @@ void BranchTable::check_integrity() const {
   for (int stream = 0; stream < streams_.count(); ++stream) {
     check_stream(stream);
     const int last = streams_.last(stream);
-    cells += last + 1;
+    cells += last + 1 - (length(stream) - this->cells(stream));
     used += last >= 0 ? 1 : 0;
   }
   std::int64_t of_races = 0;

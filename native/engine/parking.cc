@@ -25,7 +25,7 @@ void Pool::park(RaceId id, const std::vector<std::int32_t>& ids, bool copy) {
     streams.settle_copies(branches.used());
     for (const std::int32_t each : ids) {
       const Branch& branch = race.find(each);
-      if (branch.status == BranchStatus::live) cells[each] = streams.save(branch.stream);
+      if (branch.status == BranchStatus::live) cells[each] = state_->save(race, branch);
     }
   }
   for (const std::int32_t each : ids) {
@@ -36,6 +36,29 @@ void Pool::park(RaceId id, const std::vector<std::int32_t>& ids, bool copy) {
   }
   branches.retire();
   WINNOW_CHECK_INTEGRITY();
+}
+
+// A branch's cells; in a unified cache those behind the prompt, none where there are none.
+std::vector<std::uint8_t> Pool::State::save(const Race& race, const Branch& branch) {
+  if (!streams->unified()) return streams->save(branch.stream);
+  if (branch.generated == 0) return {};
+  const int prompt = static_cast<int>(race.prompt.size());
+  streams->unshare(branch.stream, prompt);
+  std::exception_ptr failure;
+  std::vector<std::uint8_t> cells;
+  try {
+    cells = streams->save(branch.stream);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  streams->share(race.prompt_stream, branch.stream, prompt);
+  if (failure) std::rethrow_exception(failure);
+  return cells;
+}
+
+void Pool::State::load(int stream, const Race& race, const std::vector<std::uint8_t>& cells) {
+  streams->load(stream, cells);
+  if (streams->unified()) streams->share(race.prompt_stream, stream, static_cast<int>(race.prompt.size()));
 }
 
 // Where the race's prompt lies beside this stream: in one of its own, or as the beginning of a branch; -1 for nowhere.
@@ -84,12 +107,15 @@ std::int64_t Pool::resume(RaceId id, const std::vector<std::int32_t>& ids) {
                                           " branches, one for each free stream, but received " +
                                           std::to_string(parked.size()));
   }
+  std::int64_t needed = 0;
   for (const Branch* const branch : parked) {
+    needed += streams.unified() ? branch->generated : branch->length;
     if (branch->length <= streams.limit()) continue;
     throw EngineError("OPTION_INVALID", "Expected streams of at least " + std::to_string(branch->length) +
                                             " cells for a parked branch but received " +
                                             std::to_string(streams.limit()));
   }
+  check_cells(needed, branches);
   state_->step.keep_rows();
   std::int64_t decoded = 0;
   for (Branch* const branch : parked) {
@@ -98,7 +124,7 @@ std::int64_t Pool::resume(RaceId id, const std::vector<std::int32_t>& ids) {
       decoded += state_->decode_again(stream, race, branch);
     } else {
       streams.settle_copies(stream);
-      streams.load(stream, branch->cells);
+      state_->load(stream, race, branch->cells);
       branch->cells = {};
     }
     branches.seat(race, *branch);

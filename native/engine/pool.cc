@@ -41,7 +41,7 @@ std::unique_ptr<Pool> Pool::create(std::shared_ptr<Model> model, const PoolParam
 
 // Cells for the longest beginning of the prompt that somebody holds, the last token apart; how many.
 int Pool::State::copy_beginning(const std::vector<Token>& prompt, int stream) {
-  if (streams->params().deterministic || !streams->movable()) return 0;
+  if (streams->params().deterministic || streams->unified() || !streams->movable()) return 0;
   int most = 0, source = -1;
   for (int each = 0; each < branches.used(); ++each) {
     const int length = std::min(alike(branches.owner(each).prompt, prompt), static_cast<int>(prompt.size()) - 1);
@@ -63,6 +63,7 @@ Prefill Pool::prefill(const std::vector<Token>& prompt, double deadline_seconds)
   const Clock::time_point deadline = deadline_in(deadline_seconds);
   check_prompt(prompt, streams.limit(), state_->vocabulary());
   const int stream = branches.free_stream();
+  check_cells(static_cast<std::int64_t>(prompt.size()), branches);
   state_->step.keep_rows();
   const int held = state_->copy_beginning(prompt, stream);
   Prefill result;
@@ -87,9 +88,11 @@ Prefill Pool::prefill(const std::vector<Token>& prompt, double deadline_seconds)
   return result;
 }
 
-void Pool::fork(RaceId id, const ForkParams& fork) {
+void Pool::fork(RaceId id, const ForkParams& asked) {
   BranchTable& branches = state_->branches;
   state_->streams->require_usable();
+  ForkParams fork = asked;
+  fork.keep_prompt = fork.keep_prompt || state_->streams->unified();
   Race& race = branches.find(id);
   if (race.prompt_stream < 0) {
     throw EngineError("NOT_PREFILLED",
@@ -182,6 +185,11 @@ std::vector<Advance> Pool::advance(const std::vector<Turn>& turns, double deadli
       const Race* const race = &branches.owner(branch->stream);
       reasons[static_cast<std::size_t>(std::find(races.begin(), races.end(), race) - races.begin())] =
           AdvanceReason::full;
+      over = true;
+    }
+    if (static_cast<std::int64_t>(taking.size()) > branches.cells_free()) {
+      for (std::size_t i = 0; i < races.size(); ++i)
+        if (races[i]->rows > 0) reasons[i] = AdvanceReason::full;
       over = true;
     }
     if (over) break;

@@ -19,6 +19,11 @@
 //
 // Parked branches hold no cells, only their tokens and, where asked for, a copy of their cells in the host's memory.
 //
+// With `unified_cells` there is one stream, which all share: a cell belongs to every branch that reads it, so the
+// prompt's are there once, and forking, killing and moving change llama.cpp's notes on cells and no cell. What is said
+// of streams is then so of llama.cpp's sequences, and the prompt keeps one of its own until its race ends. Every row is
+// held against all cells in use, whoever's they are.
+//
 // Not thread-safe, one call at a time, except request_abort(). A pool that threw NATIVE_ASSERT or DECODE_FAILED
 // is dead: every later call throws POOL_DEAD, and only destruction remains.
 #pragma once
@@ -55,6 +60,9 @@ struct PoolParams {
   std::string flash_attention = "auto";  // "auto" | "on" | "off"
   bool states = true;                    // keep hidden states (needed to score with a head)
   bool deterministic = false;  // never decode fewer than two rows, so logits do not depend on who else is alive
+  // 0 for streams. Otherwise one cache of so many cells for all, rounded up to kCellBlock; never `deterministic`, since
+  // kernels sum over the cells in the order in which they lie, and not for sliding windows or caches of two parts.
+  int unified_cells = 0;
 };
 
 using RaceId = std::int32_t;
@@ -74,7 +82,8 @@ struct ForkParams {
   SamplingRules rules;
   std::vector<std::string> stop;
   bool certainties = false;  // report what certainty.h has of every token
-  bool keep_prompt = false;  // in a stream of its own, for later forks; otherwise the first branch takes its stream
+  // In a stream of its own, for later forks; otherwise the first branch takes its stream. Always, in a unified cache.
+  bool keep_prompt = false;
 };
 
 // `stop`: by a stop token or a stop string. `refused`: its rules allow no token.
@@ -83,7 +92,7 @@ enum class BranchStatus : std::uint8_t { live = 0, end = 1, stop = 2, length = 3
 enum class AdvanceReason : std::uint8_t {
   reached = 0,   // every live branch has as many tokens as asked for
   settled = 1,   // no branch is live any more
-  full = 2,      // the streams are full; live branches wait, nothing was lost
+  full = 2,      // the streams are full, or no cell is left; live branches wait, nothing was lost
   deadline = 3,  // time ran out between two steps
   aborted = 4,   // request_abort()
   running = 5,   // another race of the call had one of the first three, or room
@@ -126,7 +135,7 @@ struct Prefill {
 
 struct Occupancy {
   int streams = 0, streams_used = 0, streams_free = 0;
-  int cells_per_stream = 0;
+  int cells_per_stream = 0;  // tokens a branch may hold; in a unified cache all of them share `cells`
   std::int64_t cells = 0, cells_used = 0, cells_free = 0, cells_peak = 0;  // peak since it was last empty
   int live = 0;
   std::uint64_t kv_bytes = 0;
@@ -135,14 +144,14 @@ struct Occupancy {
 
 class Pool {
  public:
-  // Throws OPTION_INVALID, CONTEXT_TOO_LONG, OUT_OF_MEMORY.
+  // Throws OPTION_INVALID, CONTEXT_TOO_LONG, OUT_OF_MEMORY, MODEL_UNSUPPORTED (`unified_cells`).
   static std::unique_ptr<Pool> create(std::shared_ptr<Model> model, const PoolParams& params);
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
   // A new race: its prompt is decoded once, into a free stream. The beginning it shares with a prompt that is held
-  // already is copied, not decoded, unless `deterministic`. Cut short it leaves nothing behind.
+  // already is copied, not decoded, unless `deterministic` or in a unified cache. Cut short it leaves nothing behind.
   // Throws PROMPT_EMPTY, PROMPT_TOO_LONG (needs room for one more token), TOKEN_INVALID, STREAMS_FULL.
   Prefill prefill(const std::vector<Token>& prompt, double deadline_seconds = 0);
 
@@ -172,7 +181,7 @@ class Pool {
   std::int64_t resume(RaceId race, const std::vector<std::int32_t>& ids);
 
   // Fewer and longer streams, or more and shorter ones; who lives goes on there, with the same cells. Throws
-  // OPTION_INVALID (they do not fit), CONTEXT_TOO_LONG, OUT_OF_MEMORY: then all is as it was.
+  // OPTION_INVALID (they do not fit, or share a unified cache), CONTEXT_TOO_LONG, OUT_OF_MEMORY: then all is as it was.
   void reshape(int streams, int cells_per_stream);
 
   // Forgets a race and frees what it holds; an unknown one is ignored.

@@ -33,6 +33,8 @@ struct Pool::State {
   Branch branch_like(const Race& race, const ForkParams& fork) const;
   int copy_beginning(const std::vector<Token>& prompt, int stream);
   int prompt_beside(int stream, const Race& race) const;
+  std::vector<std::uint8_t> save(const Race& race, const Branch& branch);
+  void load(int stream, const Race& race, const std::vector<std::uint8_t>& cells);
   int decode_again(int stream, const Race& race, const Branch* branch);
   void put_back(const std::vector<std::vector<std::uint8_t>>& cells);
   std::vector<Branch*> taking();

@@ -42,6 +42,12 @@ void check_prompt(const std::vector<Token>& prompt, int limit, int vocabulary) {
   check_tokens("token ids", prompt, vocabulary);
 }
 
+void check_cells(std::int64_t cells, const BranchTable& branches) {
+  if (cells <= branches.cells_free()) return;
+  throw EngineError("STREAMS_FULL", "Expected " + std::to_string(cells) + " free cells but received a pool with " +
+                                        std::to_string(branches.cells_free()));
+}
+
 void check_fork(const ForkParams& params, const Race& race, int room, int vocabulary) {
   expect(params.count >= 1, "1 or more for count", params.count);
   if (params.count > room) {

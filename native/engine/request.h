@@ -2,6 +2,7 @@
 // EngineError and says what was expected.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "branch_table.h"
@@ -15,6 +16,9 @@ void check_tokens(const char* name, const std::vector<Token>& tokens, int vocabu
 
 // `limit`: tokens a branch may hold. Throws PROMPT_EMPTY, PROMPT_TOO_LONG, TOKEN_INVALID.
 void check_prompt(const std::vector<Token>& prompt, int limit, int vocabulary);
+
+// Whether there are so many free. Throws STREAMS_FULL.
+void check_cells(std::int64_t cells, const BranchTable& branches);
 
 // `room`: branches there are streams for. Throws STREAMS_FULL, OPTION_INVALID, TOKEN_INVALID.
 void check_fork(const ForkParams& params, const Race& race, int room, int vocabulary);

@@ -41,7 +41,7 @@ std::string device_of(ggml_backend_buffer_type_t type, const std::string& host) 
 
 }  // namespace
 
-ContextSizes sizes_of(const Model& model, const llama_context* context, int outputs, bool states) {
+ContextSizes sizes_of(const Model& model, const llama_context* context, int outputs, const PoolParams& params) {
   const ModelFacts& facts = model.facts();
   const std::string host = host_name();
   std::map<std::string, DeviceSizes> by_device;
@@ -55,10 +55,10 @@ ContextSizes sizes_of(const Model& model, const llama_context* context, int outp
     }
   }
   const std::uint64_t row =
-      static_cast<std::uint64_t>(facts.vocabulary) + static_cast<std::uint64_t>(states ? facts.width : 0);
+      static_cast<std::uint64_t>(facts.vocabulary) + static_cast<std::uint64_t>(params.states ? facts.width : 0);
   by_device[host].outputs += static_cast<std::uint64_t>(outputs) * row * sizeof(float);
   ContextSizes all;
-  all.streams = static_cast<int>(llama_n_seq_max(context));
+  all.streams = params.unified_cells > 0 ? 1 : static_cast<int>(llama_n_seq_max(context));
   all.cells_per_stream = static_cast<int>(llama_n_ctx_seq(context));
   for (auto& [name, sizes] : by_device) {
     sizes.device = name;
@@ -81,9 +81,11 @@ ContextSizes context_sizes(const Model& model, const PoolParams& requested, bool
     params.states = true;
     params.deterministic = false;
   }
+  check_layout(model, params);
   const llama_context_params options = context_params(params, mirror ? kMarkRows : 0);
-  const std::uint64_t cells =
-      static_cast<std::uint64_t>(options.n_seq_max) * static_cast<std::uint64_t>(params.cells_per_stream);
+  const std::uint64_t cells = params.unified_cells > 0 ? static_cast<std::uint64_t>(params.unified_cells)
+                                                       : static_cast<std::uint64_t>(options.n_seq_max) *
+                                                             static_cast<std::uint64_t>(params.cells_per_stream);
   if (cells > static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max())) {
     throw EngineError("OUT_OF_MEMORY", "Expected fewer than 2^31 cells but received " +
                                            std::to_string(options.n_seq_max) + " streams of " +
@@ -99,7 +101,7 @@ ContextSizes context_sizes(const Model& model, const PoolParams& requested, bool
                                            std::to_string(cells) + " cells, " + std::to_string(bytes) + " bytes");
   }
   const OwnedContext context = make_context(model, options);
-  return sizes_of(model, context.get(), static_cast<int>(options.n_outputs_max), params.states);
+  return sizes_of(model, context.get(), static_cast<int>(options.n_outputs_max), params);
 }
 
 }  // namespace winnow

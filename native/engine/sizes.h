@@ -25,7 +25,7 @@ struct DeviceSizes {
 };
 
 struct ContextSizes {
-  int streams = 0;           // those for ghosts included
+  int streams = 0;           // those for ghosts included; 1 for a unified cache
   int cells_per_stream = 0;  // rounded up to a block
   std::vector<DeviceSizes> devices;
 };
@@ -36,6 +36,6 @@ struct ContextSizes {
 ContextSizes context_sizes(const Model& model, const PoolParams& params, bool mirror = false);
 
 // What a context of Streams has taken; of one row of outputs: the logits and, with states, the state.
-ContextSizes sizes_of(const Model& model, const llama_context* context, int outputs, bool states);
+ContextSizes sizes_of(const Model& model, const llama_context* context, int outputs, const PoolParams& params);
 
 }  // namespace winnow

@@ -142,13 +142,13 @@ bool Step::has_room(int stream) const {
 }
 
 // llama.cpp splits a batch at every gap between its streams and reads all the weights again for each part: a gap of one
-// stream (a prompt that is kept, a branch that waits) is filled by a ghost. Where kernels for one row give other bits
-// than those for several (`deterministic`), no part is left with one row.
+// stream (a prompt that is kept, a branch that waits) is filled by a ghost; not of a unified cache. Where kernels for
+// one row give other bits than those for several (`deterministic`), no part is left with one row.
 std::vector<Step::Row> Step::rows_of(const std::vector<Branch*>& taking) const {
   std::vector<Row> rows;
   for (Branch* const branch : taking) {
     const int gap = rows.empty() ? 0 : branch->stream - rows.back().stream - 1;
-    if (gap == 1 && has_room(branch->stream - 1)) rows.push_back({nullptr, branch->stream - 1});
+    if (gap == 1 && !streams_.unified() && has_room(branch->stream - 1)) rows.push_back({nullptr, branch->stream - 1});
     rows.push_back({branch, branch->stream});
   }
   if (streams_.least_rows() == 1) return rows;

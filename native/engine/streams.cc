@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <iterator>
 #include <limits>
 #include <new>
 #include <utility>
@@ -68,6 +67,7 @@ std::unique_ptr<Streams> Streams::open(std::shared_ptr<Model> model, const PoolP
                                             "', which was opened without");
   }
   streams->params_ = resolve_params(requested, model->facts());
+  check_layout(*model, streams->params_);
   streams->model_ = std::move(model);
   streams->abort_ = &abort;
   streams->outputs_ = outputs;
@@ -80,13 +80,12 @@ void Streams::make() {
   const ModelFacts& facts = model_->facts();
   const llama_context_params options = context_params(params_, outputs_);
   count_ = static_cast<int>(options.n_seq_max);
-  const std::uint64_t cells = static_cast<std::uint64_t>(count_) * static_cast<std::uint64_t>(params_.cells_per_stream);
+  const std::uint64_t cells = static_cast<std::uint64_t>(this->cells());
   bytes_ = cells * cell_bytes(*model_, options.type_k);
   if (cells > static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max()) || bytes_ > free_memory()) {
     throw EngineError("OUT_OF_MEMORY", "Expected a cache that fits in the free memory but received " +
-                                           std::to_string(count_) + " streams of " +
-                                           std::to_string(params_.cells_per_stream) + " cells, " +
-                                           std::to_string(bytes_) + " bytes");
+                                           std::to_string(cells) + " cells for " + std::to_string(count_) +
+                                           " streams, " + std::to_string(bytes_) + " bytes");
   }
 
   outputs_max_ = static_cast<int>(options.n_outputs_max);
@@ -97,10 +96,11 @@ void Streams::make() {
     throw EngineError("MODEL_UNSUPPORTED",
                       "Expected a decoder with a KV cache but received architecture '" + facts.architecture + "'");
   }
+  const int wanted = unified() ? params_.unified_cells : params_.cells_per_stream;
   const int made = static_cast<int>(llama_n_ctx_seq(context));
-  if (made != params_.cells_per_stream) {
-    throw EngineError("INTEGRITY", "Expected " + std::to_string(params_.cells_per_stream) +
-                                       " cells per stream but llama.cpp made " + std::to_string(made));
+  if (made != wanted) {
+    throw EngineError("INTEGRITY", "Expected " + std::to_string(wanted) + " cells per stream but llama.cpp made " +
+                                       std::to_string(made));
   }
   // Rounding up to a block never extends a branch beyond what the model was trained on.
   limit_ = std::min(params_.cells_per_stream, facts.context_train);
@@ -111,6 +111,7 @@ void Streams::make() {
 
 PoolParams Streams::shaped(int streams, int cells_per_stream) const {
   const ModelFacts& facts = model_->facts();
+  if (unified()) throw EngineError("OPTION_INVALID", "Expected streams to reshape but received a unified cache");
   PoolParams wanted = params_;
   wanted.streams = streams;
   // A shape that was rounded up to a block may be asked for again.
@@ -189,7 +190,17 @@ void Streams::cut(int stream, int length) {
 void Streams::copy(int from, int to) {
   const AssertGuard guard;
   llama_memory_seq_cp(memory_, from, to, -1, -1);
-  copies_pending_ = true;
+  copies_pending_ = !unified();
+}
+
+void Streams::share(int from, int to, int length) {
+  const AssertGuard guard;
+  llama_memory_seq_cp(memory_, from, to, 0, length);
+}
+
+void Streams::unshare(int stream, int length) {
+  const AssertGuard guard;
+  llama_memory_seq_rm(memory_, stream, 0, length);
 }
 
 int Streams::first(int stream) const {
@@ -202,14 +213,7 @@ int Streams::last(int stream) const {
   return llama_memory_seq_pos_max(memory_, stream);
 }
 
-bool Streams::movable() const {
-  const llama_model* const raw = model_->raw();
-  // These keep a second cache beside the first, which the saved form has behind it.
-  constexpr const char* kTwofold[] = {"deepseek32", "glm-dsa", "hy_v4", "minimax-m3"};
-  const std::string& architecture = model_->facts().architecture;
-  return !llama_model_is_recurrent(raw) && !llama_model_is_hybrid(raw) && llama_model_n_swa(raw) == 0 &&
-         std::find(std::begin(kTwofold), std::end(kTwofold), architecture) == std::end(kTwofold);
-}
+bool Streams::movable() const { return has_plain_cells(*model_); }
 
 std::vector<std::uint8_t> Streams::save(int stream) {
   const AssertGuard guard;
@@ -223,8 +227,8 @@ std::vector<std::uint8_t> Streams::save(int stream) {
                       "Expected " + std::to_string(size) + " bytes for a copy of a stream but received none");
   }
   const std::size_t written = llama_state_seq_get_data(context, bytes.data(), size, stream);
-  const std::size_t before = static_cast<std::size_t>(stream) * kCount;
-  const std::size_t after = static_cast<std::size_t>(count_ - 1 - stream) * kCount;
+  const std::size_t before = unified() ? 0 : static_cast<std::size_t>(stream) * kCount;
+  const std::size_t after = unified() ? 0 : static_cast<std::size_t>(count_ - 1 - stream) * kCount;
   if (written != size || size < kHeader + kCount + before + after + kCount) {
     throw EngineError("DECODE_FAILED", "Expected the cells of stream " + std::to_string(stream) + " but received " +
                                            std::to_string(written) + " bytes. " + last_log());
@@ -237,9 +241,9 @@ std::vector<std::uint8_t> Streams::save(int stream) {
 
 void Streams::load(int stream, const std::vector<std::uint8_t>& cells) {
   const AssertGuard guard;
-  std::vector<std::uint8_t> bytes(cells.size() + static_cast<std::size_t>(count_ - 1) * kCount);
+  const std::uint32_t count = unified() ? 1 : static_cast<std::uint32_t>(count_);
+  std::vector<std::uint8_t> bytes(cells.size() + static_cast<std::size_t>(count - 1) * kCount);
   std::copy(cells.begin(), cells.end(), bytes.begin());
-  const std::uint32_t count = static_cast<std::uint32_t>(count_);
   std::memcpy(bytes.data() + kHeader, &count, kCount);
   if (llama_state_seq_set_data(batch_->context(), bytes.data(), bytes.size(), stream) == bytes.size()) return;
   batch_->end();
@@ -270,6 +274,6 @@ void Streams::settle_copies(int used) {
   }
 }
 
-ContextSizes Streams::sizes() const { return sizes_of(model(), batch_->context(), outputs_max_, params_.states); }
+ContextSizes Streams::sizes() const { return sizes_of(model(), batch_->context(), outputs_max_, params_); }
 
 }  // namespace winnow

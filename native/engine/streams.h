@@ -1,6 +1,7 @@
-// Streams: the KV memory of one pool, one llama.cpp context of equal streams, and the batch it decodes. It knows
-// llama.cpp and nothing of branches. Nothing is validated twice: rows, streams and tokens are the pool's to keep in
-// range, and the asserts behind them turn into NATIVE_ASSERT.
+// Streams: the KV memory of one pool, one llama.cpp context of equal streams, and the batch it decodes. A unified cache
+// is one stream to llama.cpp, and a stream here is then one of its sequences. It knows llama.cpp and nothing of
+// branches. Nothing is validated twice: rows, streams and tokens are the pool's to keep in range, and the asserts
+// behind them turn into NATIVE_ASSERT.
 #pragma once
 
 #include <atomic>
@@ -33,11 +34,15 @@ class Streams {
   const std::shared_ptr<Model>& shared_model() const { return model_; }
   const PoolParams& params() const { return params_; }  // as resolved
   int count() const { return count_; }                  // streams of the context, those for ghosts included
-  int least_rows() const { return least_rows_; }        // fewest rows of a decode step
-  int limit() const { return limit_; }                  // tokens a branch may hold
-  int prompt_rows() const { return prompt_rows_; }      // most prompt tokens of one decode
-  int most_rows() const { return batch_->rows(); }      // of one decode
-  int most_outputs() const { return outputs_max_; }     // of one decode with states
+  bool unified() const { return params_.unified_cells > 0; }
+  std::int64_t cells() const {  // of the context
+    return unified() ? params_.unified_cells : static_cast<std::int64_t>(count_) * params_.cells_per_stream;
+  }
+  int least_rows() const { return least_rows_; }     // fewest rows of a decode step
+  int limit() const { return limit_; }               // tokens a branch may hold
+  int prompt_rows() const { return prompt_rows_; }   // most prompt tokens of one decode
+  int most_rows() const { return batch_->rows(); }   // of one decode
+  int most_outputs() const { return outputs_max_; }  // of one decode with states
   std::uint64_t bytes() const { return bytes_; }
   ContextSizes sizes() const;  // what llama.cpp has allocated for it
 
@@ -62,6 +67,9 @@ class Streams {
   // cache cannot give up its end.
   void cut(int stream, int length);
   void copy(int from, int to);  // the whole stream; llama.cpp does it at the next decode, in the order of the calls
+  // In a unified cache: the first `length` cells of a stream become another's too, or are no longer its own.
+  void share(int from, int to, int length);
+  void unshare(int stream, int length);
   int first(int stream) const;  // llama.cpp's own positions; -1 for an empty stream
   int last(int stream) const;
 
