@@ -8,9 +8,9 @@ import { type Calibration, choose, type SettingChoice, type SettingTrial, trialO
 import { contest, type Entrant } from './contest.js'
 import { embedded, example } from './embedded.js'
 import { countKnob, type Knob, numberKnob, readKnobs } from './knob.js'
+import { maxStreams } from './layout.js'
 import { openModel } from './model.js'
 import { type OpenOptions, type ResolvedOpenOptions, resolveCandidates, resolveOpen } from './options.js'
-import { maxStreams } from './plan.js'
 import { subjects } from './subject.js'
 import { type Settings, timed } from './timing.js'
 

@@ -15,7 +15,8 @@ import { bytesText } from './bytes.js'
 import { embedded } from './embedded.js'
 import { expected, fromAddon, WinnowError } from './errors.js'
 import { type ForecastFacts, forecast } from './forecast.js'
-import { type Rung, toBlock } from './ladder.js'
+import { cellsOf, type Rung, toBlock } from './ladder.js'
+import { barTo, type Layout, maxStreams, pays } from './layout.js'
 import type { Lease } from './lease.js'
 import { engineConditions, type MapOptions, type MapPrompt, type Mapped, map } from './map.js'
 import { openHead, openModel } from './model.js'
@@ -30,7 +31,7 @@ import {
 } from './options.js'
 import { Pace } from './pace.js'
 import type { Plan } from './plan.js'
-import { defaultScorer, fitTokens, ownsPool, type PlanOptions, planRace } from './planning.js'
+import { defaultScorer, fitTokens, layoutAt, ownsPool, type PlanOptions, planRace, type Site } from './planning.js'
 import { type Prompt, type PromptInput, readPrompt } from './prompt.js'
 import { race } from './race.js'
 import type { Compute, Expected, Result } from './result.js'
@@ -139,16 +140,7 @@ export class Engine {
     const { signal, release } = follow([this.#closing.signal, options.signal])
     try {
       signal.throwIfAborted()
-      const site = {
-        binding: this.#binding,
-        path: this.#model.facts.path,
-        options: this.#options,
-        loaded: true,
-        head: this.#head !== null,
-        held: this.#streams.held,
-        pace: this.#pace
-      }
-      return await planRace(site, n, prompt, options, signal)
+      return await planRace(this.#site, n, prompt, options, signal)
     } finally {
       release()
     }
@@ -269,7 +261,7 @@ export class Engine {
       const steps = Math.max(...result.branches.map(({ tokens }) => tokens.length))
       // Of steps that others had a part in, this race's share is no measure.
       if (given === null && lease.alone && waves === 1) this.#pace.record(result.usage, steps, options.deterministic)
-      return { ...result, expected: foreseen, compute: computeOf(this.#options) }
+      return { ...result, expected: foreseen, compute: computeOf(this.#options, plan?.layout ?? 'streams') }
     } finally {
       await lease.end()
     }
@@ -295,7 +287,8 @@ export class Engine {
   #shaped(needs: PoolNeeds, { rungs: [first] }: Plan): PoolNeeds {
     if (first === undefined) return needs
     const cellsPerStream = Math.min(first.cells, this.#model.facts.contextTrain)
-    return { ...needs, streams: first.pool.width, cellsPerStream, exact: true }
+    const { width: streams, unifiedCells } = first.pool
+    return { ...needs, streams, cellsPerStream, exact: true, ...(unifiedCells !== undefined && { unifiedCells }) }
   }
 
   /** What will be run where memory decides. Throws OUT_OF_MEMORY where it cannot be. */
@@ -317,10 +310,13 @@ export class Engine {
     const { signal } = asked
     const arrived = await this.#arrivals.take(signal)
     try {
-      const plan = ownsPool(n, options) ? await this.#planned(n, input, asked) : null
+      const owns = ownsPool(n, options)
       const prompt = await abortable(readPrompt(this.#model, input, options.raw), signal)
       const given = answers === null ? null : await abortable(readAnswers(this.#model, answers), signal)
       const maxTokens = fitTokens(this.#model.facts, prompt, options.maxTokens)
+      const shape = { n, promptTokens: prompt.tokens.length, maxTokens, deterministic: options.deterministic }
+      const planned = owns || this.#likesUnified(shape) ? await this.#planned(n, input, asked) : null
+      const plan = owns || planned?.layout === 'unified' ? planned : null
       const { contextTrain } = this.#model.facts
       const whole = {
         streams: n,
@@ -333,6 +329,24 @@ export class Engine {
     } finally {
       arrived()
     }
+  }
+
+  get #site(): Site {
+    return {
+      binding: this.#binding,
+      path: this.#model.facts.path,
+      options: this.#options,
+      loaded: true,
+      head: this.#head !== null,
+      held: this.#streams.held,
+      pace: this.#pace,
+      shared: this.#scheduler.busy
+    }
+  }
+
+  #likesUnified(race: Parameters<typeof pays>[1]): boolean {
+    const facts = layoutAt(this.#site, this.#model.facts)
+    return facts.asked !== 'streams' && barTo(race) === null && (facts.asked === 'unified' || pays(facts, race))
   }
 
   #scorerOf({ scorer }: ResolvedBestOfOptions): Scorer {
@@ -353,16 +367,15 @@ interface Arrival {
 }
 
 /** `threads` as many as compute. */
-function computeOf({ threads, batch, kvType, flashAttention, gpu }: ResolvedOpenOptions): Compute {
+function computeOf({ threads, batch, kvType, flashAttention, gpu }: ResolvedOpenOptions, layout: Layout): Compute {
   const computing = threads === 0 ? availableParallelism() : threads
-  return { threads: computing, batch, kvType, flashAttention, gpu, layout: 'streams' }
+  return { threads: computing, batch, kvType, flashAttention, gpu, layout }
 }
 
 function expectedOf(lease: Lease, rungs: readonly Rung[], waves: number, facts: ForecastFacts): Expected {
   const { kvBytes, cells } = lease.occupancy
-  const [{ width, cells: long } = { width: facts.n, cells: toBlock(facts.promptTokens + facts.maxTokens) }] = rungs
-  const own = width * long
-  return { ...forecast(facts, rungs, waves), cellBytes: Math.round((own * kvBytes) / cells) }
+  const [first = { width: facts.n, cells: toBlock(facts.promptTokens + facts.maxTokens) }] = rungs
+  return { ...forecast(facts, rungs, waves), cellBytes: Math.round((cellsOf(first) * kvBytes) / cells) }
 }
 
 function lengthsOf({ offsets }: TokenLists): number[] {

@@ -58,10 +58,12 @@ export function stretches(facts: ForecastFacts, rungs: readonly Rung[] = [], wav
 /** Where the policy's `keeps` throws it is taken to have none: a forecast is not to cost anybody a race. */
 export function forecast(facts: ForecastFacts, rungs: readonly Rung[] = [], waves = 1): Forecast {
   const parts = cautious(facts, rungs, waves)
+  const unified = rungs[0]?.unifiedCells !== undefined
+  const cells = ({ atOnce, to }: Stretch) => facts.promptTokens * (unified ? 1 : atOnce) + atOnce * to
   return {
     generatedTokens: tokensOf(parts),
     // Not spread into Math.max: a race that looks at every token has more stretches than a call takes arguments.
-    peakCells: parts.reduce((most, { atOnce, to }) => Math.max(most, atOnce * (facts.promptTokens + to)), 0)
+    peakCells: parts.reduce((most, part) => Math.max(most, cells(part)), 0)
   }
 }
 

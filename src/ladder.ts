@@ -10,6 +10,13 @@ export function toBlock(cells: number): number {
 export interface Rung {
   readonly width: number
   readonly cells: number
+  /** Of the one cache that all share, where they have no streams of their own: cells in all, the prompt's once. */
+  readonly unifiedCells?: number
+}
+
+/** Cells in all. */
+export function cellsOf({ width, cells, unifiedCells }: Rung): number {
+  return unifiedCells ?? width * cells
 }
 
 export interface LadderFacts {

@@ -7,6 +7,7 @@ import { follow } from './abort.js'
 import type { Engine } from './engine.js'
 import { expected, ofOnePrompt, WinnowError } from './errors.js'
 import { type Conditions, contentKey, Journal } from './journal.js'
+import { maxStreams } from './layout.js'
 import { sha256 } from './model.js'
 import {
   type BestOfOptions,
@@ -15,7 +16,6 @@ import {
   resolveBestOf,
   resolveCandidates
 } from './options.js'
-import { maxStreams } from './plan.js'
 import type { PromptInput } from './prompt.js'
 import { Pump } from './pump.js'
 import { type ResultRecord, recordOf, resultOf, wrongIn } from './record.js'

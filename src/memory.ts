@@ -1,5 +1,5 @@
 import { WinnowError } from './errors.js'
-import type { Rung } from './ladder.js'
+import { cellsOf, type Rung } from './ladder.js'
 
 /** What contexts take on one device beside the weights, bytes. */
 export interface Taken {
@@ -61,10 +61,11 @@ export class Memory {
    * The first pool for it that fits; null when none does. `copies`: bytes of branches that wait in the host's memory;
    * `spare`: streams beside those of the candidates.
    */
-  async place({ width, cells }: Rung, copies = 0, spare = 0): Promise<Place | null> {
-    const wanted = { width: width + spare, cells }
+  async place(rung: Rung, copies = 0, spare = 0): Promise<Place | null> {
+    const { width } = rung
+    const wanted = { ...rung, width: width + spare }
     for (const pool of this.#facts.poolsFor?.(wanted) ?? [wanted]) {
-      if (pool.width * pool.cells * this.#facts.ownBytesPerCell + copies > this.budget) continue
+      if (cellsOf(pool) * this.#facts.ownBytesPerCell + copies > this.budget) continue
       const taken = await this.#sized(pool, width)
       if (taken !== null && this.#fits(taken, copies)) return { pool, taken }
     }
@@ -98,7 +99,7 @@ export class Memory {
   }
 
   #sized(pool: Rung, width: number): Promise<readonly Taken[] | null> {
-    const key = `${width} in ${pool.width}x${pool.cells}`
+    const key = `${width} in ${pool.width}x${pool.cells} of ${cellsOf(pool)}`
     const found = this.#known.get(key) ?? this.#ask(pool, width)
     this.#known.set(key, found)
     return found

@@ -18,6 +18,7 @@ import {
 } from './checks.js'
 import type { DownloadOptions } from './download.js'
 import { expected } from './errors.js'
+import type { Layout } from './layout.js'
 import type { Pipeline } from './pipeline.js'
 import { bestOfN } from './policies/best-of-n.js'
 import type { Policy } from './policy.js'
@@ -60,6 +61,14 @@ export interface OpenOptions extends DownloadOptions {
   readonly kvType?: 'f32' | 'f16' | 'q8_0' | 'q4_0' | undefined
   /** Default `auto`. */
   readonly flashAttention?: 'auto' | 'on' | 'off' | undefined
+  /**
+   * Whether each candidate has a stream of cells, or all share one cache that holds the prompt once, for which a race has the
+   * pool alone. `unified` is so wherever it can be: not for `deterministic` races, nor more than 255 candidates, nor where not
+   * all fit to their ends at once, nor models with sliding windows; these have streams. `auto`: on a GPU where the prompt is
+   * long beside what is read of others' cells, or where streams do not hold all at once; on the CPU never. `engine.plan` says
+   * why, and `result.compute` which it was. Default `auto`.
+   */
+  readonly layout?: 'auto' | Layout | undefined
   /** Silent by default. */
   readonly logger?: Logger | undefined
   /** Share of the weights loaded, 0..1. */
@@ -191,6 +200,7 @@ const openSchema = z.strictObject({
   batch: whole(1, 1 << 16).default(512),
   kvType: one('f32', 'f16', 'q8_0', 'q4_0').default('f16'),
   flashAttention: one('auto', 'on', 'off').default('auto'),
+  layout: one('auto', 'streams', 'unified').default('auto'),
   logger: having<Logger>('a logger with debug, info and warn', 'debug', 'info', 'warn').default(silent),
   onLoad: callback<(share: number) => void>().optional(),
   models: text('a folder').optional(),

@@ -40,10 +40,10 @@ export class Outline {
     this.model.close()
   }
 
-  #params({ width, cells }: Rung) {
+  #params({ width, cells, unifiedCells }: Rung) {
     const { threads, batch, kvType, flashAttention } = this.#options
     const cellsPerStream = Math.min(cells, this.model.facts.contextTrain)
-    return { streams: width, cellsPerStream, threads, batch, kvType, flashAttention }
+    return { streams: width, cellsPerStream, unifiedCells, threads, batch, kvType, flashAttention }
   }
 }
 

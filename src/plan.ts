@@ -1,16 +1,15 @@
-import { bytesText } from './bytes.js'
+import { WinnowError } from './errors.js'
 import { type ForecastFacts, type Stretch, stretches, tokensOf } from './forecast.js'
-import { cellBlock, greatest, ladder, type Rung, toBlock } from './ladder.js'
+import { cellBlock, cellsOf, greatest, ladder, type Rung, toBlock } from './ladder.js'
+import { barTo, comparison, type Layout, type LayoutFacts, maxStreams, pays, unifiedRung } from './layout.js'
 import { bytesOf, Memory, type MemoryFacts, type Place, type Taken } from './memory.js'
 import type { Pace } from './pace.js'
-
-/** llama.cpp's limit of streams in a context. */
-export const maxStreams = 256
 
 export interface PlanFacts extends ForecastFacts, MemoryFacts {
   /** Survivors move to fewer and longer streams when these are full: for policies with `onFull`. */
   readonly ladder: boolean
   readonly deterministic: boolean
+  readonly layout: LayoutFacts
   /** Null where nothing was measured. */
   readonly pace: Pick<Pace, 'prompt' | 'step'> | null
 }
@@ -34,8 +33,8 @@ export interface Plan {
   /** Candidates at once to begin with; 0 when not one fits. */
   readonly width: number
   /**
-   * Parts that are written one after another, 1 where all fit at once; 0 when not one candidate fits. The pool then has one
-   * stream more, for the prompt.
+   * Parts that are written one after another, 1 where all fit at once; 0 when not one candidate fits. Where there are several
+   * the pool has one stream more, for the prompt; a unified cache always has.
    */
   readonly waves: number
   /**
@@ -48,8 +47,8 @@ export interface Plan {
    * not one candidate fits.
    */
   readonly rungs: readonly PlannedRung[]
-  readonly layout: 'streams'
-  /** Empty when not one candidate fits. */
+  readonly layout: Layout
+  /** With the cells and bytes that each layout takes for all candidates at once. Empty when not one candidate fits. */
   readonly layoutWhy: string
   /** Keys and values of one token of one candidate, a reward model's included, bytes. */
   readonly bytesPerCell: number
@@ -70,9 +69,6 @@ export interface Plan {
 /** Tokens behind the prompt that a first rung has room for, at least: the reference's number. */
 const leastTokens = 8
 
-/** Below this many candidates it is worth saying what their copies of the prompt take. */
-const manyStreams = 32
-
 /**
  * From memory to widths and lengths: as many candidates as fit to their ends, and the others after them; with a ladder,
  * as many as fit to begin with, if rejecting by the policy then makes room for the survivors. What is planned has been
@@ -80,6 +76,44 @@ const manyStreams = 32
  */
 export async function plan(facts: PlanFacts): Promise<Plan> {
   const memory = new Memory(facts)
+  const { asked, gpu } = facts.layout
+  const inStreams = async (why: string) => describe(facts, memory, await streamsFor(facts, memory), why)
+  const bar = asked === 'streams' ? 'as asked' : barTo(facts)
+  if (bar !== null) return inStreams(bar)
+  if (asked === 'unified' || pays(facts.layout, facts)) {
+    const { rung, why } = await unifiedFor(facts, memory)
+    if (rung === null) return inStreams(why)
+    return describe(facts, memory, [rung], asked === 'unified' ? 'as asked' : 'fewer cells are read a step')
+  }
+  const rungs = await streamsFor(facts, memory)
+  if (gpu && (rungs[0]?.width ?? 0) < facts.n) {
+    const { rung } = await unifiedFor(facts, memory)
+    if (rung !== null) return describe(facts, memory, [rung], 'streams do not hold all candidates at once')
+  }
+  return describe(facts, memory, rungs, streamsWhy(facts))
+}
+
+/** Why streams, where nothing but speed decides. */
+function streamsWhy({ layout, promptTokens, maxTokens }: PlanFacts): string {
+  if (!layout.gpu) return 'on the CPU a unified cache was not measured to be faster'
+  if (layout.shared) return 'other races share the pool'
+  if (promptTokens < maxTokens) return 'the prompt is shorter than the answers'
+  return 'in a unified cache each candidate would go over the cells of all'
+}
+
+/** A unified cache that has been sized and fits; or why there is none. */
+async function unifiedFor(facts: PlanFacts, memory: Memory): Promise<{ rung: Rung | null; why: string }> {
+  const rung = unifiedRung(facts)
+  try {
+    const there = await fits(memory, rung, 0, spareFor(facts.n, rung))
+    return { rung: there ? rung : null, why: 'not all candidates fit in one cache at once' }
+  } catch (error) {
+    if (!WinnowError.is(error) || error.code !== 'MODEL_UNSUPPORTED') throw error
+    return { rung: null, why: 'the cells of this model cannot be shared' }
+  }
+}
+
+async function streamsFor(facts: PlanFacts, memory: Memory): Promise<readonly Rung[]> {
   const { n, promptTokens, maxTokens, policy } = facts
   const whole = toBlock(promptTokens + maxTokens)
   const limit = n > maxStreams ? maxStreams - 1 : n
@@ -99,12 +133,12 @@ export async function plan(facts: PlanFacts): Promise<Plan> {
     const [begun, ended] = [climbed[0]?.cells ?? 0, climbed.at(-1)?.cells ?? 0]
     if (begun > promptTokens && ended >= whole) rungs = climbed
   }
-  return describe(facts, memory, rungs)
+  return rungs
 }
 
-/** Streams of a first rung beside those of its candidates: the prompt's, while there are candidates to come. */
-function spareFor(n: number, { width }: Rung): number {
-  return n > width ? 1 : 0
+/** Streams of a first rung beside those of its candidates: the prompt's, while there are candidates to come or all share it. */
+function spareFor(n: number, { width, unifiedCells }: Rung): number {
+  return n > width || unifiedCells !== undefined ? 1 : 0
 }
 
 async function climb(facts: PlanFacts, memory: Memory, width: number, whole: number): Promise<Rung[]> {
@@ -135,7 +169,7 @@ function leaving({ policy }: PlanFacts, memory: Memory, rung: Rung, whole: numbe
   return memory.copies(rung, Math.min(policy.keeps?.(width) ?? width, Math.ceil((width * cells) / (cells + cellBlock))))
 }
 
-async function describe(facts: PlanFacts, memory: Memory, rungs: readonly Rung[]): Promise<Plan> {
+async function describe(facts: PlanFacts, memory: Memory, rungs: readonly Rung[], layoutWhy: string): Promise<Plan> {
   const { n, promptTokens, maxTokens, room } = facts
   const width = rungs[0]?.width ?? 0
   const waves = width === 0 ? 0 : Math.ceil(n / width)
@@ -156,7 +190,7 @@ async function describe(facts: PlanFacts, memory: Memory, rungs: readonly Rung[]
   }
   const taken = highest?.taken ?? []
   const cells = taken.reduce((sum, each) => sum + each.cells, 0)
-  const bytesPerCell = highest === null ? 0 : cells / (highest.pool.width * highest.pool.cells)
+  const bytesPerCell = highest === null ? 0 : cells / cellsOf(highest.pool)
   const parts = rungs.length === 0 ? [] : stretches(facts, rungs, waves)
   const parked = parkedBytes(facts, parts)
   const copied = Math.min(parked, left)
@@ -170,8 +204,8 @@ async function describe(facts: PlanFacts, memory: Memory, rungs: readonly Rung[]
     waves,
     parkedBytes: copied,
     rungs: planned,
-    layout: 'streams',
-    layoutWhy: layoutWhy(width, promptTokens, facts.ownBytesPerCell),
+    layout: rungs[0]?.unifiedCells === undefined ? 'streams' : 'unified',
+    layoutWhy: width === 0 ? '' : `${layoutWhy}: ${comparison(facts, facts.ownBytesPerCell)}`,
     bytesPerCell,
     expectedTokens: tokensOf(parts),
     peakBytes: (highest?.bytes ?? 0) + copied,
@@ -204,16 +238,6 @@ function why(
   if (waves === 1) return `all ${width} at once, ${each}`
   const back = copied < parked ? 'decoded again where there is no room for copies' : 'copied out and back'
   return `${waves} waves of ${width}, ${each}${parked === 0 ? '' : `; who waits is ${back}`}`
-}
-
-/** That a shared cache masks but does not skip other candidates' cells is so in llama.cpp's kernels for CUDA, by their source. */
-function layoutWhy(width: number, promptTokens: number, ownBytesPerCell: number): string {
-  if (width === 0) return ''
-  if (width >= manyStreams) {
-    return `a stream a candidate attends to its own cells alone; in a shared cache each would go over the cells of all ${width}`
-  }
-  const spared = bytesText(Math.round((width - 1) * promptTokens * ownBytesPerCell))
-  return `the engine has no other layout; at ${width} a shared cache would spare ${spared} of copies of the prompt`
 }
 
 function secondsOf(facts: PlanFacts, parts: readonly Stretch[]): number | null {

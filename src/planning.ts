@@ -2,6 +2,7 @@
 import type { ModelFacts, NativeBinding } from './binding.js'
 import { expected, WinnowError } from './errors.js'
 import { type Rung, toBlock } from './ladder.js'
+import { type LayoutFacts, layoutFacts, maxStreams } from './layout.js'
 import { together } from './memory.js'
 import {
   type BestOfOptions,
@@ -12,7 +13,7 @@ import {
 } from './options.js'
 import { Outline, takenOf } from './outline.js'
 import type { Pace } from './pace.js'
-import { maxStreams, type Plan, plan } from './plan.js'
+import { type Plan, plan } from './plan.js'
 import { type Prompt, type PromptInput, readPrompt } from './prompt.js'
 import { Reranker } from './reward/reranker.js'
 import { type Present, RewardModel, type RewardModelOptions, resolveReward } from './reward/reward-model.js'
@@ -46,6 +47,8 @@ export interface Site {
   /** The pool at hand. */
   readonly held: HeldPool | null
   readonly pace: Pace | null
+  /** Whether other races are in the pool at hand, or wait for one. */
+  readonly shared: boolean
 }
 
 export async function planRace(
@@ -98,9 +101,10 @@ export async function planRace(
       budget,
       ladder: race.policy.onFull === true,
       deterministic,
+      layout: layoutAt(site, generator.model.facts),
       pace: site.pace,
       ownBytesPerCell: ownCells / (own.streams * own.cellsPerStream),
-      poolsFor: (rung) => (ownsPool(n, race) ? [rung] : poolsAt(held, rung, needs)),
+      poolsFor: (rung) => (ownsPool(n, race) || rung.unifiedCells !== undefined ? [rung] : poolsAt(held, rung, needs)),
       sizesOf: async (pool, width) => {
         signal.throwIfAborted()
         const sizes = isHeld(held, pool, needs) ? held.sizes : await generator.pool(pool, needs)
@@ -120,6 +124,13 @@ export function ownsPool(n: number, { budget, policy }: Pick<ResolvedBestOfOptio
   return budget !== undefined || policy.onFull === true || n > maxStreams
 }
 
+export function layoutAt(
+  { binding, options, shared }: Pick<Site, 'binding' | 'options' | 'shared'>,
+  facts: ModelFacts
+): LayoutFacts {
+  return layoutFacts(options.layout, facts, binding.devices(), options.gpuLayers, shared)
+}
+
 /** What `acquire` would try for a rung. A race asks for its tokens, not for whole blocks. */
 function poolsAt(held: HeldPool | null, rung: Rung, needs: Omit<PoolNeeds, 'streams'>): Rung[] {
   const cellsPerStream = Math.min(rung.cells, needs.cellsPerStream)
@@ -130,7 +141,12 @@ function poolsAt(held: HeldPool | null, rung: Rung, needs: Omit<PoolNeeds, 'stre
 }
 
 function isHeld(held: HeldPool | null, pool: Rung, needs: Omit<PoolNeeds, 'streams'>): held is HeldPool {
-  if (held === null || pool.width !== held.needs.streams || pool.cells !== toBlock(held.needs.cellsPerStream)) {
+  if (
+    held === null ||
+    pool.unifiedCells !== undefined ||
+    pool.width !== held.needs.streams ||
+    pool.cells !== toBlock(held.needs.cellsPerStream)
+  ) {
     return false
   }
   return serves(held.needs, { ...needs, streams: pool.width })

@@ -4,6 +4,7 @@ import { expected, fromAddon, type WinnowError } from './errors.js'
 import type { FinalChoice } from './final-choice.js'
 import type { Forecast } from './forecast.js'
 import type { Rung } from './ladder.js'
+import type { Layout } from './layout.js'
 import type { ResolvedOpenOptions } from './options.js'
 import { highest } from './policy.js'
 import type { Phases, RaceReason, Round } from './round.js'
@@ -51,7 +52,7 @@ export interface Usage {
   readonly wallSeconds: number
   /** Parts of wallSeconds; they sum to it. Of steps shared with other races the own share, by rows; the rest is `other`. */
   readonly seconds: Readonly<Phases> & { readonly other: number }
-  /** The most KV cells in use at once; a cell holds one token of one branch. */
+  /** The most KV cells in use at once; a cell holds one token of one branch, in a unified cache of all that read it. */
   readonly peakCells: number
   /** Bytes of the pool's cells, used or not, and whoever else used them. */
   readonly cellBytes: number
@@ -70,7 +71,7 @@ export interface Expected extends Forecast {
 export interface Compute extends Settings {
   /** The variant of llama.cpp; `auto` only where the binding is a test's. */
   readonly gpu: ResolvedOpenOptions['gpu']
-  readonly layout: 'streams'
+  readonly layout: Layout
 }
 
 export interface Result {

@@ -65,11 +65,12 @@ export class Scheduler {
 
   /** When every race has ended and none waits: frees the pool. */
   async close(): Promise<void> {
-    while (this.#busy) await new Promise<void>((resolve) => this.#idle.push(resolve))
+    while (this.busy) await new Promise<void>((resolve) => this.#idle.push(resolve))
     await this.#streams.drop()
   }
 
-  get #busy(): boolean {
+  /** Whether a race runs or waits. */
+  get busy(): boolean {
     return this.#admitting || this.#waiting.length > 0 || (this.#heat?.leases.size ?? 0) > 0
   }
 
@@ -90,7 +91,7 @@ export class Scheduler {
       await this.#admit()
     }
     this.#admitting = false
-    if (this.#busy) return
+    if (this.busy) return
     for (const resolve of this.#idle.splice(0)) resolve()
   }
 

@@ -12,6 +12,8 @@ export interface PoolNeeds {
   readonly deterministic: boolean
   /** Just this shape, for a race that has the pool alone and may reshape it. */
   readonly exact?: boolean
+  /** Cells of one cache that all share, in all; only where `exact`. Default: streams. */
+  readonly unifiedCells?: number | undefined
 }
 
 /** The pool at hand. */
@@ -108,6 +110,8 @@ export function serves(has: PoolNeeds, needs: PoolNeeds): boolean {
     has.streams >= needs.streams &&
     has.cellsPerStream >= needs.cellsPerStream &&
     has.deterministic === needs.deterministic &&
+    has.unifiedCells === undefined &&
+    needs.unifiedCells === undefined &&
     (has.states || !needs.states)
   )
 }

@@ -43,6 +43,7 @@ const facts = (own: Partial<PlanFacts> = {}): PlanFacts => ({
   budget: null,
   ladder: false,
   deterministic: false,
+  layout: { asked: 'auto', gpu: false, headsPerKv: 4, shared: false },
   pace: null,
   ownBytesPerCell: 1,
   sizesOf: sizes(1),
@@ -153,16 +154,6 @@ describe('a plan', () => {
     expect((await plan(facts({ pace }))).seconds).toBeLessThanOrEqual(seconds)
     expect((await plan(facts())).seconds).toBeNull()
     expect((await plan(facts({ pace, deterministic: true }))).seconds).toBeNull()
-  })
-
-  it('says what the prompt in every stream costs where few candidates share it, in cells of the model that writes', async () => {
-    const few = await plan(facts({ n: 4, ownBytesPerCell: 2 / 3, sizesOf: sizes(3) }))
-    expect(few.layoutWhy).toBe(
-      'the engine has no other layout; at 4 a shared cache would spare 200 bytes of copies of the prompt'
-    )
-    expect((await plan(facts({ n: 31 }))).layoutWhy).toContain('would spare 2.93 KiB')
-    expect((await plan(facts({ n: 32 }))).layoutWhy).toContain('would go over the cells of all 32')
-    expect((await plan(facts({ budget: 1 }))).layoutWhy).toBe('')
   })
 
   it('is of the pool that would be taken, the first that fits', async () => {

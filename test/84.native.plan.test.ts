@@ -176,7 +176,8 @@ describe('the plan of an engine', () => {
       loaded: false,
       head: true,
       held: null,
-      pace: null
+      pace: null,
+      shared: false
     }
     return planRace(site, n, prompt, options, new AbortController().signal)
   }

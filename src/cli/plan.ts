@@ -76,7 +76,8 @@ async function showPlan(terminal: Terminal, argument: string | undefined, flags:
         loaded: false,
         head: head === undefined ? flags.model === undefined : head !== null,
         held: null,
-        pace: null
+        pace: null,
+        shared: false
       }
       const plan = await planRace(site, flags.candidates, prompt, options, interruption.signal)
       const text = flags.json ? await jsonOf(plan, site, flags, rewards, computeOf(opening), prompt) : textOf(plan)
@@ -107,7 +108,7 @@ function textOf(plan: Plan): string {
     '',
     drawTable(['device', 'cells', 'compute', 'outputs', 'room'], places, 'text'),
     '',
-    `layout    streams: ${plan.layoutWhy}`,
+    `layout    ${plan.layout}: ${plan.layoutWhy}`,
     `waves     ${plan.waves}`,
     `tokens    ${count(plan.expectedTokens)} if no candidate ends by itself`,
     `peak      ${bytesText(plan.peakBytes)} of ${bytesText(plan.budgetBytes)} beside the weights; ${bytesText(plan.bytesPerCell)} a cell`,

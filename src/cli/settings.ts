@@ -18,6 +18,7 @@ export interface ModelFlags {
   readonly kvType: NonNullable<OpenOptions['kvType']>
   readonly batch: number
   readonly flashAttention: NonNullable<OpenOptions['flashAttention']>
+  readonly layout: NonNullable<OpenOptions['layout']>
 }
 
 /** Flags that say whom to kill and when. */
@@ -68,6 +69,7 @@ export function addGeneratorFlags(command: Command): void {
   add(command, '--kv-type <type>', 'type of the KV cells: f32, f16, q8_0 or q4_0', 'f16')
   add(command, '--batch <count>', 'prompt tokens a decode call', 512, number)
   add(command, '--flash-attention <mode>', 'auto, on or off', 'auto')
+  add(command, '--layout <name>', 'of the cells: auto, streams or unified', 'auto')
 }
 
 /** `most`: candidates. */
@@ -113,7 +115,7 @@ export function addOutputFlags(command: Command): void {
 
 /** Throws OPTION_INVALID: what can be refused is, before a large model is loaded. */
 export function openOptionsOf(flags: ModelFlags) {
-  const { gpu, gpuLayers, threads, kvType, batch, flashAttention, head, models } = flags
+  const { gpu, gpuLayers, threads, kvType, batch, flashAttention, layout, head, models } = flags
   const options = {
     gpu,
     gpuLayers,
@@ -121,6 +123,7 @@ export function openOptionsOf(flags: ModelFlags) {
     kvType,
     batch,
     flashAttention,
+    layout,
     ...(models !== undefined && { models }),
     ...(head !== undefined && { head: head === 'none' ? null : head })
   }
@@ -130,8 +133,8 @@ export function openOptionsOf(flags: ModelFlags) {
 
 /** Those of the options above that stand in results; model and head stand there by their checksums. */
 export function computeOf(options: ReturnType<typeof openOptionsOf>) {
-  const { gpu, gpuLayers, threads, kvType, batch, flashAttention } = options
-  return { gpu, gpuLayers, threads, kvType, batch, flashAttention, layout: 'streams' } as const
+  const { gpu, gpuLayers, threads, kvType, batch, flashAttention, layout } = options
+  return { gpu, gpuLayers, threads, kvType, batch, flashAttention, layout }
 }
 
 export function samplingOf(flags: WritingFlags): SamplingOptions {

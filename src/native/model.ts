@@ -35,7 +35,7 @@ export interface NativeDeviceSizes {
 
 /** What a context takes, as llama.cpp counts it. */
 export interface NativeSizes {
-  /** Those for ghosts included. */
+  /** Those for ghosts included; 1 for a unified cache. */
   readonly streams: number
   readonly cellsPerStream: number
   readonly devices: readonly NativeDeviceSizes[]

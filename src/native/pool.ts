@@ -11,6 +11,8 @@ export interface NativePoolParams {
   readonly flashAttention: 'auto' | 'on' | 'off'
   readonly states: boolean
   readonly deterministic: boolean
+  /** Of one cache that all share, in all; `streams` are then sequences, the prompt's among them. Default: streams. */
+  readonly unifiedCells?: number | undefined
 }
 
 export type AdvanceReason = 'reached' | 'settled' | 'full' | 'room' | 'deadline' | 'aborted'
@@ -86,7 +88,10 @@ export interface NativePool {
   park(race: number, ids: Int32Array, copy: boolean): Promise<void>
   /** The tokens that were decoded again. */
   resume(race: number, ids: Int32Array): Promise<number>
-  /** Streams of another number and length; who lives goes on there. If they cannot be had all is as it was. */
+  /**
+   * Streams of another number and length; who lives goes on there. If they cannot be had all is as it was. Not of a unified
+   * cache.
+   */
   reshape(streams: number, cellsPerStream: number): Promise<void>
   /** Forgets a race and frees what it holds; an unknown one is ignored. */
   end(race: number): Promise<void>
