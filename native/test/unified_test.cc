@@ -8,6 +8,7 @@
 #include <set>
 
 #include "records.h"
+#include "sliding_model.h"
 
 namespace winnow::test {
 namespace {
@@ -219,6 +220,7 @@ TEST(Unified, IsRefusedWhereItCannotBe) {
   EXPECT_EQ(create(unified(4, -1), false), "OPTION_INVALID");
   EXPECT_EQ(create(unified(257, 512), false), "OPTION_INVALID");
   EXPECT_EQ(create(unified(4, 512), false), "");
+  EXPECT_EQ(code_of([&] { Pool::create(sliding(), unified(4, 512)); }), "MODEL_UNSUPPORTED");
   const std::unique_ptr<Pool> pool = Pool::create(small(), unified(4, 512));
   EXPECT_EQ(code_of([&] { pool->reshape(2, 512); }), "OPTION_INVALID");
   // Sequences, tokens of one, and cells of all.
