@@ -2,8 +2,8 @@ import { onAbort } from './abort.js'
 import type { NativeDevice } from './binding.js'
 import { WinnowError } from './errors.js'
 import { Heat } from './heat.js'
+import { maxStreams } from './layout.js'
 import { Lease } from './lease.js'
-import { maxStreams } from './plan.js'
 import { type PoolNeeds, type Streams, serves } from './streams.js'
 
 interface Waiting {
