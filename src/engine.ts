@@ -278,7 +278,10 @@ export class Engine {
       return { lease: await leasing, plan }
     } catch (error) {
       if (plan !== null || n === 1 || !WinnowError.is(error) || error.code !== 'OUT_OF_MEMORY') throw error
-      const smaller = await this.#planned(n, input, asked).catch(() => Promise.reject(error))
+      const smaller = await this.#planned(n, input, asked).catch(() => {
+        asked.signal.throwIfAborted()
+        throw error
+      })
       return { lease: await this.#scheduler.lease(this.#shaped(needs, smaller), asked.signal), plan: smaller }
     }
   }
@@ -292,8 +295,14 @@ export class Engine {
   }
 
   /** What will be run where memory decides. Throws OUT_OF_MEMORY where it cannot be. */
-  async #planned(n: number, prompt: PromptInput, options: BestOfOptions): Promise<Plan> {
-    const plan = await this.plan(n, prompt, options)
+  async #planned(
+    n: number,
+    prompt: PromptInput,
+    options: BestOfOptions & { readonly signal: AbortSignal }
+  ): Promise<Plan> {
+    // A caller's budget is to hold for all; otherwise what cannot be counted is in nobody's way.
+    const counted = options.budget === undefined ? 'known' : 'all'
+    const plan = await planRace(this.#site, n, prompt, options, options.signal, counted)
     if (plan.admitted) return plan
     const message = `Expected memory for ${n} candidates but received ${bytesText(plan.budgetBytes)}: ${plan.why}`
     throw new WinnowError('OUT_OF_MEMORY', message)
@@ -375,7 +384,9 @@ function computeOf({ threads, batch, kvType, flashAttention, gpu }: ResolvedOpen
 function expectedOf(lease: Lease, rungs: readonly Rung[], waves: number, facts: ForecastFacts): Expected {
   const { kvBytes, cells } = lease.occupancy
   const [first = { width: facts.n, cells: toBlock(facts.promptTokens + facts.maxTokens) }] = rungs
-  return { ...forecast(facts, rungs, waves), cellBytes: Math.round((cellsOf(first) * kvBytes) / cells) }
+  // While there are candidates to come the prompt has a stream of its own.
+  const own = cellsOf(waves > 1 ? { ...first, width: first.width + 1 } : first)
+  return { ...forecast(facts, rungs, waves), cellBytes: Math.round((own * kvBytes) / cells) }
 }
 
 function lengthsOf({ offsets }: TokenLists): number[] {

@@ -55,7 +55,6 @@ export function stretches(facts: ForecastFacts, rungs: readonly Rung[] = [], wav
   return found
 }
 
-/** Where the policy's `keeps` throws it is taken to have none: a forecast is not to cost anybody a race. */
 export function forecast(facts: ForecastFacts, rungs: readonly Rung[] = [], waves = 1): Forecast {
   const parts = cautious(facts, rungs, waves)
   const unified = rungs[0]?.unifiedCells !== undefined
@@ -63,7 +62,7 @@ export function forecast(facts: ForecastFacts, rungs: readonly Rung[] = [], wave
   return {
     generatedTokens: tokensOf(parts),
     // Not spread into Math.max: a race that looks at every token has more stretches than a call takes arguments.
-    peakCells: parts.reduce((most, part) => Math.max(most, cells(part)), 0)
+    peakCells: parts.reduce((most, part) => Math.max(most, cells(part)), 0) + (waves > 1 ? facts.promptTokens : 0)
   }
 }
 
@@ -72,7 +71,8 @@ export function tokensOf(parts: readonly Stretch[]): number {
   return parts.reduce((sum, { live, from, to }) => sum + live * (to - from), 0)
 }
 
-function cautious(facts: ForecastFacts, rungs: readonly Rung[], waves: number): Stretch[] {
+/** Where the policy's `keeps` throws it is taken to have none: a forecast is not to cost anybody a race. */
+export function cautious(facts: ForecastFacts, rungs: readonly Rung[], waves: number): Stretch[] {
   try {
     return stretches(facts, rungs, waves)
   } catch {

@@ -42,6 +42,14 @@ export interface Place {
   readonly taken: readonly Taken[]
 }
 
+/** What llama.cpp writes into a copy beside keys and values, bytes: for all of it, and for each cell, as measured. */
+const [noted, notedPerCell] = [128, 12]
+
+/** Bytes of the host's memory that a copy of a candidate takes, about. */
+export function copyBytes(cells: number, bytesPerCell: number): number {
+  return Math.ceil(noted + cells * (bytesPerCell + notedPerCell))
+}
+
 /** What fits where, each shape asked for once. */
 export class Memory {
   readonly #facts: MemoryFacts
@@ -59,14 +67,14 @@ export class Memory {
 
   /**
    * The first pool for it that fits; null when none does. `copies`: bytes of branches that wait in the host's memory;
-   * `spare`: streams beside those of the candidates.
+   * `spare`: streams beside those of the candidates; `first`: candidates at once on the first rung, for which a reward model
+   * has cells to the end.
    */
-  async place(rung: Rung, copies = 0, spare = 0): Promise<Place | null> {
-    const { width } = rung
-    const wanted = { ...rung, width: width + spare }
+  async place(rung: Rung, copies = 0, spare = 0, first = rung.width): Promise<Place | null> {
+    const wanted = { ...rung, width: rung.width + spare }
     for (const pool of this.#facts.poolsFor?.(wanted) ?? [wanted]) {
       if (cellsOf(pool) * this.#facts.ownBytesPerCell + copies > this.budget) continue
-      const taken = await this.#sized(pool, width)
+      const taken = await this.#sized(pool, first)
       if (taken !== null && this.#fits(taken, copies)) return { pool, taken }
     }
     return null
@@ -74,7 +82,7 @@ export class Memory {
 
   /** Of `live` branches whose streams are full: their cells in the model that writes; a reward model's stay where they are. */
   copies(rung: Rung, live: number): number {
-    return Math.ceil(this.#facts.ownBytesPerCell * rung.cells * live)
+    return live * copyBytes(rung.cells, this.#facts.ownBytesPerCell)
   }
 
   /** Bytes for copies in the host's memory beside what is taken already, other copies included. */

@@ -1,8 +1,8 @@
 import { WinnowError } from './errors.js'
-import { type ForecastFacts, type Stretch, stretches, tokensOf } from './forecast.js'
+import { cautious, type ForecastFacts, type Stretch, tokensOf } from './forecast.js'
 import { cellBlock, cellsOf, greatest, ladder, type Rung, toBlock } from './ladder.js'
 import { barTo, comparison, type Layout, type LayoutFacts, maxStreams, pays, unifiedRung } from './layout.js'
-import { bytesOf, Memory, type MemoryFacts, type Place, type Taken } from './memory.js'
+import { bytesOf, copyBytes, Memory, type MemoryFacts, type Place, type Taken } from './memory.js'
 import type { Pace } from './pace.js'
 
 export interface PlanFacts extends ForecastFacts, MemoryFacts {
@@ -151,11 +151,11 @@ async function climb(facts: PlanFacts, memory: Memory, width: number, whole: num
     cellsAt: async (live, before) => {
       const copies = before === null ? 0 : memory.copies(before, live)
       // The copies are made beside the old cells, and put back beside the new ones.
-      if (before !== null && !(await fits(memory, before, copies, spareOf(before)))) return 0
+      if (before !== null && !(await fits(memory, before, copies, spareOf(before), width))) return 0
       const least = before === null ? 1 : before.cells / cellBlock + 1
       const holds = (blocks: number) => {
         const rung = { width: live, cells: blocks * cellBlock }
-        return fits(memory, rung, Math.max(copies, leaving(facts, memory, rung, whole)), spareOf(rung))
+        return fits(memory, rung, Math.max(copies, leaving(facts, memory, rung, whole)), spareOf(rung), width)
       }
       return ((await greatest(least, whole / cellBlock, holds)) ?? 0) * cellBlock
     }
@@ -182,7 +182,7 @@ async function describe(facts: PlanFacts, memory: Memory, rungs: readonly Rung[]
     const arriving = before === undefined ? 0 : memory.copies(before, rung.width)
     const copies = Math.max(arriving, after === undefined ? 0 : memory.copies(rung, after.width))
     // What is planned has been tried.
-    const place = (await memory.place(rung, copies, i === 0 ? spareFor(n, rung) : 0)) as Place
+    const place = (await memory.place(rung, copies, i === 0 ? spareFor(n, rung) : 0, width)) as Place
     const bytes = bytesOf(place.taken) + copies
     left = Math.min(left, memory.left(place.taken, copies))
     planned.push({ ...rung, pool: place.pool, bytes })
@@ -191,8 +191,8 @@ async function describe(facts: PlanFacts, memory: Memory, rungs: readonly Rung[]
   const taken = highest?.taken ?? []
   const cells = taken.reduce((sum, each) => sum + each.cells, 0)
   const bytesPerCell = highest === null ? 0 : cells / cellsOf(highest.pool)
-  const parts = rungs.length === 0 ? [] : stretches(facts, rungs, waves)
-  const parked = parkedBytes(facts, parts)
+  const parts = rungs.length === 0 ? [] : cautious(facts, rungs, waves)
+  const parked = rungs.length === 0 ? 0 : parkedBytes(facts, rungs, waves)
   const copied = Math.min(parked, left)
   return {
     n,
@@ -218,11 +218,17 @@ async function describe(facts: PlanFacts, memory: Memory, rungs: readonly Rung[]
   }
 }
 
-/** The most that copies of all who wait for their wave would take, wherever all have been written as far. */
-function parkedBytes({ promptTokens, maxTokens, ownBytesPerCell }: PlanFacts, parts: readonly Stretch[]): number {
-  const waiting = parts.filter(({ to }) => to < maxTokens)
-  const most = waiting.reduce((most, { live, atOnce, to }) => Math.max(most, (live - atOnce) * (promptTokens + to)), 0)
-  return Math.ceil(most * ownBytesPerCell)
+/**
+ * The most that copies of all who wait for their wave would take, wherever all have been written as far. A policy that
+ * cannot say how many it keeps may look all the same.
+ */
+function parkedBytes(facts: PlanFacts, rungs: readonly Rung[], waves: number): number {
+  const { promptTokens, maxTokens, ownBytesPerCell, policy } = facts
+  const looking = { keeps: (live: number) => policy.keeps?.(live) ?? live }
+  const waiting = cautious({ ...facts, policy: looking }, rungs, waves).filter(({ to }) => to < maxTokens)
+  return waiting.reduce((most, { live, atOnce, to }) => {
+    return Math.max(most, (live - atOnce) * copyBytes(promptTokens + to, ownBytesPerCell))
+  }, 0)
 }
 
 function why(
@@ -256,6 +262,6 @@ function evenly(n: number, most: number): number {
   return Math.ceil(n / Math.ceil(n / most))
 }
 
-async function fits(memory: Memory, rung: Rung, copies: number, spare = 0): Promise<boolean> {
-  return (await memory.place(rung, copies, spare)) !== null
+async function fits(memory: Memory, rung: Rung, copies: number, spare = 0, first = rung.width): Promise<boolean> {
+  return (await memory.place(rung, copies, spare, first)) !== null
 }

@@ -51,12 +51,16 @@ export interface Site {
   readonly shared: boolean
 }
 
+/**
+ * Where a race plans for itself `known` leaves out the memory of scorers that cannot be counted; otherwise they are refused.
+ */
 export async function planRace(
   site: Site,
   n: number,
   input: PromptInput,
   options: PlanOptions,
-  signal: AbortSignal
+  signal: AbortSignal,
+  counted: 'all' | 'known' = 'all'
 ): Promise<Plan> {
   resolveCandidates(n)
   const { reward: named, ...rest } = options
@@ -64,8 +68,10 @@ export async function planRace(
   const budget = race.budget ?? null
   const ranking = race.scorer ?? (named === undefined ? defaultScorer(site.head) : null)
   const scorers = [...(ranking === null ? [] : [ranking]), ...(race.pipeline?.rewards ?? [])]
-  const reward = named ?? scorers.flatMap(partsWithin).find((part) => part instanceof RewardModel)?.asked
-  const present = presentOf(scorers, reward)
+  const owners = [...new Set(scorers.flatMap(partsWithin).filter(ownsModel))]
+  const left = counted === 'known' && !(owners.length === 1 && owners[0] instanceof RewardModel)
+  const reward = left ? undefined : (named ?? owners.find((owner) => owner instanceof RewardModel)?.asked)
+  const present = left ? null : presentOf(owners, reward)
   const outlines: Outline[] = []
   const outlined = async (path: string, opening: ResolvedOpenOptions): Promise<Outline> => {
     signal.throwIfAborted()
@@ -109,9 +115,7 @@ export async function planRace(
         signal.throwIfAborted()
         const sizes = isHeld(held, pool, needs) ? held.sizes : await generator.pool(pool, needs)
         const written = takenOf(sizes)
-        // A reward model's streams are those of the first rung to the end.
-        const judged = race.policy.onFull === true ? Math.min(n, maxStreams) : width
-        return rewarding === null ? written : together(written, await rewarding.takenAt(judged))
+        return rewarding === null ? written : together(written, await rewarding.takenAt(width))
       }
     })
   } finally {
@@ -156,8 +160,7 @@ function isHeld(held: HeldPool | null, pool: Rung, needs: Omit<PoolNeeds, 'strea
  * What of the reward model that scores is in memory; null for nothing, or where none scores. Throws OPTION_INVALID for
  * scorers whose memory a plan would leave out.
  */
-function presentOf(scorers: readonly Scorer[], reward: RewardToPlan | undefined): Present | null {
-  const owners = [...new Set(scorers.flatMap(partsWithin).filter(ownsModel))]
+function presentOf(owners: readonly Scorer[], reward: RewardToPlan | undefined): Present | null {
   if (owners.some((scorer) => scorer instanceof Reranker)) {
     const message = 'Expected scorers that a plan can size but received a reranker, which cannot be sized'
     throw new WinnowError('OPTION_INVALID', message)

@@ -2,6 +2,8 @@
 import { abortable, follow, Patience } from './abort.js'
 import type { Branch } from './branch.js'
 import { expected, WinnowError } from './errors.js'
+import { maxStreams } from './layout.js'
+import type { Lease, Turned } from './lease.js'
 import type { Progress } from './options.js'
 import type { Decision } from './policy.js'
 import { textsOf } from './result.js'
@@ -79,7 +81,10 @@ export async function fork(round: Round): Promise<void> {
     parkedBytes
   }
   round.waves = new Waves(setup, rungs[0]?.width ?? n)
-  await moving(round, round.waves.seat(1))
+  await moving(
+    round,
+    round.waves.seat(1, () => false)
+  )
 }
 
 /** Writes until all are at the next checkpoint, or nothing lives, the streams are full or patience ends. */
@@ -89,11 +94,15 @@ export async function advance(round: Round): Promise<void> {
   const target = Math.min(nextCheckpoint(round) ?? maxTokens, maxTokens)
   const until = Math.min(target, round.room)
   while (!outOfPatience(round)) {
-    round.processedTokens += await moving(round, waves.seat(until))
+    round.processedTokens += await moving(
+      round,
+      waves.seat(until, () => outOfPatience(round))
+    )
+    if (outOfPatience(round)) return
     const patience = secondsLeft(round)
     // A watched race stops at a glance and goes on: what is sampled does not depend on where it pauses.
     const glancing = options.onProgress !== undefined && (patience === 0 || patience > glance)
-    const moved = await native(pool.advance(target, glancing ? glance : patience, waves.least(until)))
+    const moved = await native(advanced(pool, target, glancing ? glance : patience, waves.least(until)))
     round.seconds.decode += moved.decodeSeconds
     round.seconds.sample += moved.sampleSeconds
     round.processedTokens += moved.decoded
@@ -108,6 +117,20 @@ export async function advance(round: Round): Promise<void> {
       if (until < target) full(round)
       return
     }
+  }
+}
+
+/**
+ * Where `deterministic` finds no cell beside a branch that is decoded alone, the others wait in full streams: they are `full`
+ * too, and what was written before is told.
+ */
+async function advanced(pool: Lease, target: number, seconds: number, least: number): Promise<Turned> {
+  try {
+    return await pool.advance(target, seconds, least)
+  } catch (error) {
+    if (WinnowError.from(error).code !== 'STREAMS_FULL') throw error
+    // Nobody takes a step where more are to be on their way than there can be.
+    return { ...(await pool.advance(target, 0, maxStreams + 1)), reason: 'full' }
   }
 }
 

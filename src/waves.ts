@@ -1,12 +1,11 @@
 import type { NativeForkParams, TokenLists } from './binding.js'
 import type { Branch, Branches } from './branch.js'
+import { WinnowError } from './errors.js'
 import type { Lease } from './lease.js'
+import { copyBytes } from './memory.js'
 
 /** Streams are filled again when so large a share of them is free: a narrower step costs little less than a whole one. */
 const freeShare = 1 / 8
-
-/** What llama.cpp writes into a copy beside keys and values, bytes; about 100, and 4 a cell, where it was measured. */
-const [noted, notedPerCell] = [256, 8]
 
 /** What a race's waves are made with. */
 export interface WavesSetup {
@@ -31,7 +30,8 @@ export class Waves {
   readonly #setup: WavesSetup
   /** Candidates that have been forked: those of the lowest ids. */
   #begun = 0
-  readonly #parked = new Set<Branch>()
+  /** And whether there is a copy of their cells. */
+  readonly #parked = new Map<Branch, boolean>()
   /** How often a branch made room for others. */
   parkings = 0
   /** The most that copies have taken at once, bytes. */
@@ -55,10 +55,10 @@ export class Waves {
   }
 
   /**
-   * Puts as many of those who have fewer than so many tokens into streams as there is room for. The tokens that were
-   * decoded again for it.
+   * Puts as many of those who have fewer than so many tokens into streams as there is room for, one by one where they are
+   * decoded again, until `over`. The tokens that were decoded again.
    */
-  async seat(until: number): Promise<number> {
+  async seat(until: number, over: () => boolean): Promise<number> {
     const waiting = this.#waiting(until)
     const wanted = waiting.length + this.#fresh
     if (wanted === 0) return 0
@@ -68,19 +68,19 @@ export class Waves {
     await this.#park(leaving)
     const free = this.#width - seated.length + leaving.length
     const arriving = waiting.slice(0, free)
-    const replayed = await this.#resume(arriving)
-    await this.#begin(Math.min(this.#fresh, free - arriving.length))
+    const replayed = await this.#resume(arriving, over)
+    if (!over()) await this.#begin(Math.min(this.#fresh, free - arriving.length))
     return replayed
   }
 
   /**
    * Takes those who have so many tokens out of their streams, where others have not and could not be written on beside
-   * them. False where nobody is left to be written on.
+   * them. False where nobody is left to be written on, or nobody could make room.
    */
   async clear(until: number): Promise<boolean> {
     const seated = this.#seated
     const there = seated.filter(({ length }) => length >= until)
-    if (there.length === seated.length && !this.pending(until)) return false
+    if (there.length === 0 || (there.length === seated.length && !this.pending(until))) return false
     await this.#park(there)
     return true
   }
@@ -106,7 +106,7 @@ export class Waves {
   }
 
   #waiting(until: number): Branch[] {
-    return [...this.#parked].filter((branch) => branch.length < until)
+    return [...this.#parked.keys()].filter((branch) => branch.length < until)
   }
 
   async #begin(count: number): Promise<void> {
@@ -123,22 +123,49 @@ export class Waves {
   async #park(leaving: readonly Branch[]): Promise<void> {
     const { lease, promptTokens, bytesPerCell, parkedBytes } = this.#setup
     let left = parkedBytes - lease.occupancy.parkedBytes
-    const copied = leaving.filter(({ length }) => {
-      left -= noted + (bytesPerCell + notedPerCell) * (promptTokens + length)
+    const small = leaving.filter(({ length }) => {
+      left -= copyBytes(promptTokens + length, bytesPerCell)
       return left >= 0
     })
+    const copied = (await this.#copied(small)) ? small : []
     const others = leaving.filter((branch) => !copied.includes(branch))
-    if (copied.length > 0) await lease.park(idsOf(copied), true)
     if (others.length > 0) await lease.park(idsOf(others), false)
-    for (const branch of leaving) this.#parked.add(branch)
+    for (const branch of leaving) this.#parked.set(branch, copied.includes(branch))
     this.parkings += leaving.length
     this.parkedBytes = Math.max(this.parkedBytes, lease.occupancy.parkedBytes)
   }
 
-  async #resume(arriving: readonly Branch[]): Promise<number> {
-    if (arriving.length === 0) return 0
-    const replayed = await this.#setup.lease.resume(idsOf(arriving))
-    for (const branch of arriving) this.#parked.delete(branch)
+  /** Whether copies of them could be made. */
+  async #copied(branches: readonly Branch[]): Promise<boolean> {
+    if (branches.length === 0) return false
+    const { lease } = this.#setup
+    const before = lease.occupancy.parkedBytes
+    try {
+      await lease.park(idsOf(branches), true)
+      return lease.occupancy.parkedBytes > before
+    } catch (error) {
+      // All or none: they are where they were.
+      if (WinnowError.from(error).code !== 'OUT_OF_MEMORY') throw error
+      return false
+    }
+  }
+
+  async #resume(arriving: readonly Branch[], over: () => boolean): Promise<number> {
+    const copied = arriving.filter((branch) => this.#parked.get(branch) === true)
+    await this.#bringBack(copied)
+    let replayed = 0
+    for (const branch of arriving) {
+      if (copied.includes(branch)) continue
+      if (over()) break
+      replayed += await this.#bringBack([branch])
+    }
+    return replayed
+  }
+
+  async #bringBack(branches: readonly Branch[]): Promise<number> {
+    if (branches.length === 0) return 0
+    const replayed = await this.#setup.lease.resume(idsOf(branches))
+    for (const branch of branches) this.#parked.delete(branch)
     return replayed
   }
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
-import { afterAll, describe, expect, it } from 'vitest'
-import { type Checkpoints, doubling, every, never } from '../src/checkpoint.js'
+import { afterAll, describe, expect, it, vi } from 'vitest'
+import { at, type Checkpoints, doubling, every, never } from '../src/checkpoint.js'
 import { open } from '../src/engine.js'
 import { Heat } from '../src/heat.js'
 import type { Rung } from '../src/ladder.js'
@@ -13,6 +13,7 @@ import { specReject } from '../src/policies/spec-reject.js'
 import type { Policy } from '../src/policy.js'
 import { race } from '../src/race.js'
 import type { Outcome, Result } from '../src/result.js'
+import type { Candidate } from '../src/scorer.js'
 import { rewardHead } from '../src/scorers/head.js'
 import { meanLogprob } from '../src/scorers/mean-logprob.js'
 import { FakeHead, FakeModel } from './fakes/model.js'
@@ -30,7 +31,7 @@ interface Settings extends BestOfOptions {
 const promptTokens = 56
 
 /** A race on a scripted pool; without a width all are there at once. */
-async function raceOf({ n = 12, width = n, parkedBytes = 1e9, rungs, script, ...options }: Settings) {
+async function raceOf({ n = 12, width = n, parkedBytes = 1e9, rungs, script, signal, ...options }: Settings) {
   const waves = Math.ceil(n / width)
   const [first = { width, cells: 1024 }] = rungs ?? []
   const streams = first.width + (waves > 1 ? 1 : 0)
@@ -64,7 +65,7 @@ async function raceOf({ n = 12, width = n, parkedBytes = 1e9, rungs, script, ...
     rungs: rungs ?? [first],
     waves,
     parkedBytes,
-    signal: new AbortController().signal,
+    signal: signal ?? new AbortController().signal,
     deadline: performance.now() + deadlineMs
   })
   return { pool, outcome, most }
@@ -101,7 +102,7 @@ describe('a race in waves', () => {
 
   it('copies as many as there is room for, and decodes the others again', async () => {
     // Of 76 cells of a byte, and what stands beside them.
-    const two = 2 * (256 + 9 * 76)
+    const two = 2 * (128 + 13 * 76)
     const some = await raceOf({ n: 12, width: 4, checkpoints: every(20), policy: specReject(), parkedBytes: two })
     const none = await raceOf({ n: 12, width: 4, checkpoints: every(20), policy: specReject(), parkedBytes: 0 })
     // Two of the four that make room first, and one more of the next four, since the copies were smaller than feared.
@@ -160,6 +161,56 @@ describe('a race in waves', () => {
     expect(outcome.branches.filter(({ tokens }) => tokens.length === 150)).toHaveLength(12)
     expect(calls(pool, 'reshape')).toEqual(['reshape 3 512', 'reshape 1 1024'])
     expect(most).toBeLessThanOrEqual(6)
+  })
+
+  it.each([
+    ['stopped', 'stop'],
+    ['aborted', 'signal']
+  ] as const)('is %s while it moves branches, and writes no more', async (_name, key) => {
+    const controller = new AbortController()
+    let forks = 0
+    let written = 0
+    const before = FakePool.prototype.fork
+    const fork = vi.spyOn(FakePool.prototype, 'fork').mockImplementation(async function (this: FakePool, ...args) {
+      await before.apply(this, args)
+      if (++forks === 2) controller.abort(new Error('enough'))
+    })
+    const step = vi.spyOn(FakePool.prototype, 'advance')
+    const running = raceOf({ n: 12, width: 4, policy: bestOfN(), checkpoints: never, [key]: controller.signal })
+    const outcome = await running.catch((error: Error) => error)
+    written = step.mock.calls.length
+    fork.mockRestore()
+    step.mockRestore()
+    if (key === 'signal') expect(outcome).toEqual(new Error('enough'))
+    else expect(outcome).toMatchObject({ outcome: { reason: 'stopped' } })
+    expect(written).toBe(1)
+  })
+
+  it('stops between two branches that are decoded again', async () => {
+    const controller = new AbortController()
+    const resume = vi.spyOn(FakePool.prototype, 'resume').mockImplementation(async () => {
+      controller.abort()
+      return 0
+    })
+    const settings = { n: 12, width: 4, checkpoints: every(20), policy: specReject({ alpha: 0.1 }), parkedBytes: 0 }
+    const { outcome } = await raceOf({ ...settings, stop: controller.signal })
+    expect(outcome.reason).toBe('stopped')
+    expect(resume).toHaveBeenCalledTimes(1)
+    resume.mockRestore()
+  })
+
+  it('does without copies that cannot be made', async () => {
+    const park = FakePool.prototype.park
+    const spy = vi.spyOn(FakePool.prototype, 'park').mockImplementation(async function (this: FakePool, ...args) {
+      if (args[2]) throw Object.assign(new Error('no memory'), { code: 'OUT_OF_MEMORY' })
+      return park.apply(this, args)
+    })
+    const settings = { n: 12, checkpoints: every(20), policy: specReject() }
+    const { outcome } = await raceOf({ ...settings, width: 4 })
+    expect(outcome.usage).toMatchObject({ parkedBytes: 0 })
+    expect(outcome.usage.parkings).toBeGreaterThan(8)
+    spy.mockRestore()
+    expect(decided(outcome)).toEqual(decided((await raceOf(settings)).outcome))
   })
 
   it('ends at its deadline with what there is, and with some who never began', async () => {
@@ -235,6 +286,51 @@ describe('waves of a real model', async () => {
     expect(result.branches.slice(280).map(({ logprobs }) => logprobs)).toEqual(
       part.branches.map(({ logprobs }) => logprobs)
     )
+  })
+
+  it('find a cell for the ghost of a lone branch where others wait in full streams', async () => {
+    const memory = { ...options, maxTokens: 600, policy: specReject({ memory: true, alpha: 0.3 }) }
+    const few = await engine.plan(3, prompt, { ...options, maxTokens: 100, budget: 2 ** 40 })
+    let ladders = 0
+    for (let share = 1; share < 3 && ladders < 2; share += 0.1) {
+      const budget = Math.round(few.peakBytes * share)
+      const plan = await engine.plan(10, prompt, { ...memory, budget })
+      if (!plan.admitted || plan.waves < 2 || plan.rungs.length < 2) continue
+      ladders++
+      const full = (plan.rungs[0]?.cells ?? 0) - plan.promptTokens
+      for (const last of [full, full - 1]) {
+        const result = await engine.bestOf(10, prompt, { ...memory, budget, checkpoints: at([last]) })
+        expect(result.reason).toBe('settled')
+      }
+    }
+    expect(ladders).toBe(2)
+  })
+
+  it('count on copies whatever the policy can say beforehand, and keep to what they counted on', async () => {
+    const answers = Array.from({ length: 300 }, () => Int32Array.from({ length: 60 }, () => 101))
+    const settings = { ...options, checkpoints: at([50]), policy: bestOfN() }
+    const plan = await engine.plan(300, prompt, settings)
+    const { usage, expected } = await engine.score(prompt, answers, settings)
+    expect(plan.parkedBytes).toBeGreaterThan(0)
+    expect(plan.why).toContain('copied out and back')
+    expect(usage.processedTokens).toBe(usage.promptTokens + 300 * 60)
+    expect(usage.parkedBytes).toBeGreaterThan(0.8 * plan.parkedBytes)
+    expect(usage.parkedBytes).toBeLessThanOrEqual(plan.parkedBytes)
+    expect(usage.peakCells).toBeLessThanOrEqual(expected.peakCells)
+    expect(usage.cellBytes).toBe(expected.cellBytes)
+  })
+
+  it('are written with scorers whose memory nobody can count', async () => {
+    const scorer = {
+      name: 'own',
+      needs: [],
+      ownsModel: true as const,
+      begin: async () => ({ needs: [], score: (all: readonly Candidate[]) => all.map(({ tokens }) => tokens.length) })
+    }
+    const result = await engine.bestOf(257, prompt, { ...options, maxTokens: 8, scorer })
+    expect(result).toMatchObject({ reason: 'settled', scorer: 'own', waves: 2 })
+    const budgeted = engine.bestOf(257, prompt, { ...options, maxTokens: 8, scorer, budget: 2 ** 40 })
+    await expect(budgeted).rejects.toMatchObject({ code: 'OPTION_INVALID' })
   })
 
   it('can be aborted at any time, and leave nothing behind', async () => {

@@ -38,6 +38,16 @@ describe('the live view', () => {
     expect(depths(terminal.err())).toHaveLength(8)
   })
 
+  it('is no taller than the terminal, and says of how many it has no cell', () => {
+    const many = { ...progress(1, 0), branches: Array(1000).fill(progress(1, 0).branches[0]) as Branch[] }
+    const terminal = fakeTerminal({ tty: true, rows: 10, env: { NO_COLOR: '1' } })
+    new LiveView(terminal, 'title', async () => '').onCheckpoint(many)
+    const lines = terminal.err().trimEnd().split('\n')
+    expect(lines).toHaveLength(8)
+    // Six rows of 64.
+    expect(terminal.err()).toContain(`${1000 - 6 * 64} not shown`)
+  })
+
   it('draws nothing at the end that was drawn before', () => {
     const { terminal, view: live } = view()
     live.onCheckpoint(progress(1, 0))

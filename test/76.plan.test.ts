@@ -5,7 +5,7 @@ import { at, doubling, every, never } from '../src/checkpoint.js'
 import { WinnowError } from '../src/errors.js'
 import { forecast, stretches } from '../src/forecast.js'
 import { greatest, ladder, type Rung } from '../src/ladder.js'
-import type { Taken } from '../src/memory.js'
+import { copyBytes, type Taken } from '../src/memory.js'
 import { resolveOpen } from '../src/options.js'
 import { Pace } from '../src/pace.js'
 import { type PlanFacts, plan } from '../src/plan.js'
@@ -74,7 +74,12 @@ describe('a plan', () => {
   it('has room for copies of those who wait for the next look, as far as memory goes', async () => {
     const looks = { policy: specReject({ alpha: 0.25 }), checkpoints: at([100]) }
     const roomy = await plan(facts({ n: 300, ...looks }))
-    expect(roomy).toMatchObject({ width: 150, waves: 2, parkedBytes: 150 * 200, expectedTokens: 100 * 300 + 300 * 225 })
+    expect(roomy).toMatchObject({
+      width: 150,
+      waves: 2,
+      parkedBytes: 150 * (128 + 200 * 13),
+      expectedTokens: 100 * 300 + 300 * 225
+    })
     expect(roomy.peakBytes).toBe(151 * 512 + roomy.parkedBytes)
     expect(roomy.why).toBe('2 waves of 150, to their ends; who waits is copied out and back')
     const tight = await plan(facts({ n: 300, ...looks, budget: 151 * 512 + 999 }))
@@ -118,13 +123,17 @@ describe('a plan', () => {
   })
 
   it('with a ladder begins wider than all can be written, and rejects down to what can', async () => {
-    const found = await plan(facts({ maxTokens: 1948, budget: 64 * 512, ladder: true }))
+    const room = ['GPU', 'CPU'].map((device) => ({ device, bytes: 1e9, host: device === 'CPU' }))
+    const large = { room, ownBytesPerCell: 1000, sizesOf: sizes(1000) }
+    const found = await plan(facts({ maxTokens: 1948, budget: 1000 * 64 * 512, ladder: true, ...large }))
     // Copies of the survivors lie beside the old cells and then beside the new ones, and count both times.
+    const holding = (width: number, cells: number, count: number, copied: number) =>
+      rung(width, cells, 1000 * width * cells + count * copyBytes(copied, 1000))
     expect(found.rungs).toEqual([
-      rung(64, 256, 64 * 256 + 32 * 256),
-      rung(32, 512, 32 * 512 + 16 * 512),
-      rung(16, 1280, 16 * 1280 + 8 * 1280),
-      rung(8, 2048, 8 * 2048 + 8 * 1280)
+      holding(64, 256, 32, 256),
+      holding(32, 512, 32, 256),
+      holding(16, 1280, 8, 1280),
+      holding(8, 2048, 8, 1280)
     ])
     expect(found).toMatchObject({ admitted: true, waves: 1 })
     expect(found.why).toContain('rejecting whenever the streams are full')

@@ -23,6 +23,8 @@ struct DryParams {
   int allowed_length = 2;   // tokens that may repeat without penalty
   int last_n = 1024;        // tokens looked back
   std::vector<std::string> breakers = {"\n", ":", "\"", "*"};
+
+  bool operator==(const DryParams&) const = default;
 };
 
 class Dry {

@@ -105,16 +105,22 @@ void Pool::fork(RaceId id, const ForkParams& asked) {
 }
 
 // A branch before its first token. Throws what the fork's rules and stop strings are refused with.
-Branch Pool::State::branch_like(const Race& race, const ForkParams& fork) const {
+Branch Pool::State::branch_like(Race& race, const ForkParams& fork) const {
   Branch branch;
   branch.fork = std::make_shared<const ForkParams>(fork);
   if (!fork.given.empty()) return branch;
+  if (race.fresh && race.fresh->fork->rules == fork.rules && race.fresh->fork->stop == fork.stop) {
+    branch.rules = race.fresh->rules;
+    branch.scan = race.fresh->scan;
+    return branch;
+  }
   const std::shared_ptr<Model>& model = streams->shared_model();
   const bool needed = Rules::needs_pieces(fork.rules) || !fork.stop.empty();
   const std::shared_ptr<const Pieces> pieces = needed ? model->pieces() : nullptr;
   if (const std::shared_ptr<const Rules> rules = Rules::of(fork.rules, model, pieces))
     branch.rules.emplace(rules, race.prompt);
   if (const std::shared_ptr<const StopStrings> stops = StopStrings::of(fork.stop)) branch.scan.emplace(stops);
+  race.fresh = branch;
   return branch;
 }
 

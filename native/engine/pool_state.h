@@ -30,7 +30,7 @@ struct Pool::State {
   int vocabulary() const { return streams->model().facts().vocabulary; }
   int width() const { return streams->model().facts().width; }
 
-  Branch branch_like(const Race& race, const ForkParams& fork) const;
+  Branch branch_like(Race& race, const ForkParams& fork) const;
   int copy_beginning(const std::vector<Token>& prompt, int stream);
   int prompt_beside(int stream, const Race& race) const;
   std::vector<std::uint8_t> save(const Race& race, const Branch& branch);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "branch.h"
@@ -17,8 +18,10 @@ struct Race {
   // Of the prompt's last token: what first tokens are drawn from, and the state before them (empty without states).
   std::vector<float> logits, state;
   std::vector<Branch> branches;  // by id, ascending; only forks add to them
-  int live = 0;                  // branches that hold a stream
-  std::int64_t cells = 0;        // in use by the prompt and the branches
+  // A branch before its first token, of the last fork: a like one need not make a grammar of its text again.
+  std::optional<Branch> fresh;
+  int live = 0;            // branches that hold a stream
+  std::int64_t cells = 0;  // in use by the prompt and the branches
   std::int64_t cells_peak = 0;
   // In the current call of advance().
   int until = 0;   // generated tokens its branches go to; 0: it takes no part

@@ -31,11 +31,15 @@ struct PenaltyParams {
   float repeat = 1.0f;     // 1: off
   float frequency = 0.0f;  // 0: off
   float presence = 0.0f;   // 0: off
+
+  bool operator==(const PenaltyParams&) const = default;
 };
 
 struct GrammarParams {
   std::string text;  // GBNF; empty: none
   std::string root = "root";
+
+  bool operator==(const GrammarParams&) const = default;
 };
 
 // What a fork may ask for. The default asks for nothing.
@@ -44,6 +48,8 @@ struct SamplingRules {
   DryParams dry;
   std::vector<std::pair<Token, float>> biases;  // added to the logit; -inf forbids the token
   GrammarParams grammar;
+
+  bool operator==(const SamplingRules&) const = default;
 };
 
 // Of one fork, shared by its branches.

@@ -16,20 +16,24 @@ const heights = [...'▁▂▃▄▅▆▇█']
 const colors = { high: 32, middle: 33, low: 31, dead: 90, dim: 2 } as const
 
 /**
- * One cell a branch, in rows of at most 64: a live one is a bar as high as its rank among the living and finished, a
+ * One cell a branch, in rows of at most 64 and as many as the terminal has lines for: a live one is a bar as high as its rank among the living and finished, a
  * finished one a disc, one killed just now a cross, one killed before a dot.
  */
-export function drawFrame(frame: Frame, columns: number, color: boolean): string[] {
+export function drawFrame(frame: Frame, columns: number, lines: number, color: boolean): string[] {
   const paint = (text: string, code: number) => (color ? `\u001b[${code}m${text}\u001b[0m` : text)
   const ranks = ranksOf(frame.branches)
   const cells = frame.branches.map((branch) => cell(branch, frame.killed, ranks, paint))
   const width = Math.max(8, Math.min(64, columns - 2))
-  const rows = Array.from({ length: Math.ceil(cells.length / width) }, (_, row) =>
+  // Beside the rows: three lines of words, and the one below a frame.
+  const most = Math.max(1, lines - 4)
+  const rows = Array.from({ length: Math.min(most, Math.ceil(cells.length / width)) }, (_, row) =>
     cells.slice(row * width, (row + 1) * width).join('')
   )
+  const hidden = Math.max(0, cells.length - rows.length * width)
   const count = (state: string) => frame.branches.filter(({ status }) => status.state === state).length
   const written = frame.branches.reduce((sum, branch) => sum + branch.length, 0)
   const facts = [
+    ...(hidden === 0 ? [] : [`${hidden.toLocaleString('en')} not shown`]),
     `${frame.tokens} tokens deep`,
     `${count('live')} live`,
     `${count('finished')} finished`,
@@ -37,8 +41,8 @@ export function drawFrame(frame: Frame, columns: number, color: boolean): string
     `${written.toLocaleString('en')} written`,
     `${frame.seconds.toFixed(1)} s`
   ].join('  ')
-  const lines = [frame.title, ...rows.map((row) => ` ${row}`), ` ${facts}`, ` ${frame.leading}`]
-  return lines.map((line, i) =>
+  const drawn = [frame.title, ...rows.map((row) => ` ${row}`), ` ${facts}`, ` ${frame.leading}`]
+  return drawn.map((line, i) =>
     i > 0 && i <= rows.length ? line : paint(clip(line, columns - 1), i === 0 ? 1 : colors.dim)
   )
 }

@@ -56,7 +56,7 @@ export class LiveView {
   #draw({ branches, tokens, seconds }: Progress): void {
     const { stderr } = this.#terminal
     const frame = { title: this.#title, branches, tokens, seconds, killed: this.#killed, leading: this.#leading }
-    const lines = drawFrame(frame, stderr.columns, this.#color)
+    const lines = drawFrame(frame, stderr.columns, stderr.rows, this.#color)
     stderr.write(`${this.#height > 0 ? `\u001b[${this.#height}A\u001b[J` : ''}${lines.join('\n')}\n`)
     this.#height = lines.length
     this.#undrawn = null

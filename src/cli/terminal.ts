@@ -6,6 +6,8 @@ export interface Output {
   readonly isTTY: boolean
   /** Characters a line. */
   readonly columns: number
+  /** Lines. */
+  readonly rows: number
 }
 
 /** The process as a command sees it, so that tests can stand in for it. */
@@ -59,6 +61,9 @@ function output(stream: NodeJS.WriteStream): Output {
     },
     get columns() {
       return stream.columns ?? 80
+    },
+    get rows() {
+      return stream.rows ?? 24
     }
   }
 }

@@ -9,7 +9,7 @@ export interface FakeTerminal extends Terminal {
 }
 
 export function fakeTerminal(
-  options: { tty?: boolean; columns?: number; env?: Record<string, string>; cwd?: string; stdin?: string } = {}
+  options: { tty?: boolean; columns?: number; rows?: number; env?: Record<string, string>; cwd?: string; stdin?: string } = {}
 ): FakeTerminal {
   const [out, err]: [string[], string[]] = [[], []]
   const listeners = new Set<(signal: 'SIGINT' | 'SIGTERM') => void>()
@@ -17,7 +17,8 @@ export function fakeTerminal(
   const output = (to: string[]) => ({
     write: (text: string) => void to.push(text),
     isTTY: options.tty ?? false,
-    columns: options.columns ?? 80
+    columns: options.columns ?? 80,
+    rows: options.rows ?? 24
   })
   return {
     stdout: output(out),
