@@ -1,109 +1,86 @@
-// How much of llama.cpp's bare decode speed is left once Winnow samples, keeps states and counts.
+// Tokens a second of useful work: Winnow's public API against the bare llama_decode loop, node-llama-cpp's API and
+// llama.cpp's own server, at equal work, in interleaved rounds.
 //
-//   node bench/efficiency.mjs --model FILE --n 1,16,64,256 --drivers decode-loop,advance-loop --out FILE.json
+//   npm run build:baselines && node bench/baselines/server.mjs      # once
+//   node bench/efficiency.mjs
 //
-// Every (N, driver) runs in a fresh process, the drivers of one N interleaved, `--repeats` times; the table shows
-// min / median / max of the ratio to the first driver named. decode-loop and advance-loop are the C++ programs of
-// bench/baselines (npm run build:baselines); winnow and node-llama-cpp go through JavaScript.
-import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
-import { dirname, join, relative } from 'node:path'
+// writes bench/results/efficiency.json and .md, within `--minutes`. The JSON file is written after every cell: the same command goes
+// on where it was stopped. What is measured can be narrowed: --models embedded --threads 1 --prompts 1
+// --prompt-tokens 64 --n 16,64 --contenders winnow,decode-loop. On a machine that is not idle nothing is measured without
+// --busy. --quick measures two small cells, which says nothing but that everything works.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { dirname, isAbsolute, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { llamaRelease } from '../native/setup/headers.mjs'
+import { cellsOf, placed, selected } from './efficiency/cells.mjs'
+import { checkContenders } from './efficiency/contenders.mjs'
+import { busyShare, machine } from './efficiency/machine.mjs'
+import { measureCell } from './efficiency/measure.mjs'
+import { Results } from './efficiency/results.mjs'
+import { pageOf } from './efficiency/table.mjs'
 
-const here = dirname(fileURLToPath(import.meta.url))
-const root = dirname(here)
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const { values } = parseArgs({
   options: {
-    model: { type: 'string', default: join(root, 'models', 'winnow-arith.gguf') },
-    n: { type: 'string', default: '1,16,64,256' },
-    drivers: { type: 'string', default: 'decode-loop,advance-loop' },
-    prompt: { type: 'string' },
-    'prompt-tokens': { type: 'string', default: '64' },
-    round: { type: 'string', default: '32' },
-    steps: { type: 'string', default: '128' },
-    threads: { type: 'string', default: String(cpus().length) },
-    repeats: { type: 'string', default: '5' },
-    build: { type: 'string', default: join(root, 'build', 'baselines') },
-    libs: { type: 'string', default: join(root, 'node_modules', '@node-llama-cpp', 'linux-x64', 'bins', 'linux-x64') },
-    out: { type: 'string' }
+    models: { type: 'string' },
+    threads: { type: 'string' },
+    prompts: { type: 'string' },
+    'prompt-tokens': { type: 'string' },
+    n: { type: 'string' },
+    contenders: { type: 'string', default: 'winnow,decode-loop,node-llama-cpp,node-llama-cpp-states,llama-server' },
+    minutes: { type: 'string', default: '25' },
+    busy: { type: 'boolean', default: false },
+    quick: { type: 'boolean', default: false },
+    out: { type: 'string', default: join(root, 'bench', 'results', 'efficiency') }
   }
 })
 
-const native = { 'decode-loop': 'decode_loop', 'advance-loop': 'advance_loop' }
-const scripts = { winnow: 'winnow.mjs', 'node-llama-cpp': 'node-llama-cpp.mjs' }
+/** Of all cores; more is somebody else's work. */
+const idle = 0.05
 
-function runDriver(driver, n) {
-  const shared = ['--model', values.model, '--n', String(n), '--prompt-tokens', values['prompt-tokens']]
-  shared.push('--steps', values.steps, '--threads', values.threads)
-  if (values.prompt) shared.push('--prompt', values.prompt)
-  const [command, args] = native[driver]
-    ? [join(values.build, native[driver]), [...shared, '--libs', values.libs, '--round', values.round]]
-    : [process.execPath, [join(here, 'drivers', scripts[driver]), ...shared]]
-  if (native[driver] && !existsSync(command)) {
-    throw new Error(
-      `Expected ${relative(root, command)} for driver ${driver} but it is not built: npm run build:baselines`
-    )
+async function main() {
+  const names = values.contenders.split(',')
+  checkContenders(names)
+  const { models: model, threads, prompts, 'prompt-tokens': promptTokens, n } = values
+  const cells = selected(cellsOf(values.quick ? 'quick' : 'full'), { model, threads, prompts, promptTokens, n })
+  const results = new Results(`${values.out}.json`, { versions: versions(), machine: machine() }, command())
+  const end = performance.now() + 60_000 * Number(values.minutes)
+  const left = cells.filter(({ id }) => !results.has(id))
+  for (const cell of left) {
+    if (performance.now() > end) break
+    const busy = await busyShare(1)
+    if (busy > idle && !values.busy) {
+      const received = `one with ${(100 * busy).toFixed(0)}% of its cores at work; the same command goes on from here`
+      throw new Error(`Expected an idle machine but received ${received}`)
+    }
+    const started = performance.now()
+    results.add({ ...(await measureCell(placed(cell), names)), busyBefore: Number(busy.toFixed(3)) })
+    process.stderr.write(`${cell.id}: ${((performance.now() - started) / 1000).toFixed(0)} s of ${cell.seconds}\n`)
   }
-  const output = execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
-  const row = JSON.parse(output.trim().split('\n').at(-1))
-  return row.tokensPerSecond ?? row.tokens_per_second
+  if (results.value.cells.length > 0) writeFileSync(`${values.out}.md`, `${pageOf(results.value)}\n`)
+  const missing = cells.filter(({ id }) => !results.has(id)).length
+  if (missing > 0) process.stderr.write(`${missing} cells are left: the same command goes on from here\n`)
 }
 
-const median = (list) => {
-  const sorted = [...list].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
-}
-const spread = (list) => ({ min: Math.min(...list), median: median(list), max: Math.max(...list) })
-
-const drivers = values.drivers.split(',')
-for (const driver of drivers) {
-  if (!native[driver] && !scripts[driver]) {
-    const known = [...Object.keys(native), ...Object.keys(scripts)].join(', ')
-    process.stderr.write(`Expected one of ${known} for --drivers but received ${driver}\n`)
-    process.exit(2)
-  }
-}
-const rows = []
-for (const n of values.n.split(',').map(Number)) {
-  const speeds = Object.fromEntries(drivers.map((driver) => [driver, []]))
-  for (let repeat = 0; repeat < Number(values.repeats); repeat += 1) {
-    // Alternate the order, so that a drift of the machine's speed does not favour whoever comes first.
-    for (const driver of repeat % 2 ? [...drivers].reverse() : drivers) speeds[driver].push(runDriver(driver, n))
-  }
-  for (const driver of drivers) {
-    const ratios = speeds[driver].map((speed, index) => speed / speeds[drivers[0]][index])
-    rows.push({ n, driver, tokensPerSecond: spread(speeds[driver]), ratio: spread(ratios) })
-    const { min, median: middle, max } = spread(ratios)
-    process.stderr.write(
-      `N=${n} ${driver}: ${Math.round(median(speeds[driver]))} tokens/s, ratio ${min.toFixed(3)} / ${middle.toFixed(3)} / ${max.toFixed(3)}\n`
-    )
+function versions() {
+  const versionOf = (path) => JSON.parse(readFileSync(path, 'utf8')).version
+  const package_ = new URL('../package.json', import.meta.resolve('node-llama-cpp'))
+  return {
+    winnow: versionOf(join(root, 'package.json')),
+    node: process.version,
+    nodeLlamaCpp: versionOf(package_),
+    llama: llamaRelease()
   }
 }
 
-const version = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version
-const result = {
-  schemaVersion: 1,
-  command: `node bench/efficiency.mjs ${process.argv
-    .slice(2)
-    .map((part) => (part.startsWith(root) ? relative(root, part) : part))
-    .join(' ')}`,
-  versions: { winnow: version, node: process.version, nodeLlamaCpp: '3.22.1', llama: 'v0.5.0' },
-  hardware: { cpu: cpus()[0].model, cores: cpus().length },
-  model: values.model.split('/').at(-1),
-  promptTokens: Number(values['prompt-tokens']),
-  steps: Number(values.steps),
-  threads: Number(values.threads),
-  repeats: Number(values.repeats),
-  baseline: drivers[0],
-  rows
+/** As it was typed, without this machine's folders. */
+function command() {
+  const plain = process.argv.slice(2).map((word) => (isAbsolute(word) ? relative(root, word) : word))
+  return ['node bench/efficiency.mjs', ...plain].join(' ')
 }
-const text = `${JSON.stringify(result, null, 2)}\n`
-if (values.out) {
-  mkdirSync(dirname(values.out), { recursive: true })
-  writeFileSync(values.out, text)
-} else {
-  process.stdout.write(text)
-}
+
+await main().catch((error) => {
+  process.stderr.write(`${error.message}\n`)
+  process.exitCode = 1
+})

@@ -1,11 +1,13 @@
-// The bare loop: llama_decode on n streams and nothing else. No sampling (each stream is fed a fixed pseudo-random
-// token), no states, no accounts; the logits are there after each step and are not read.
+// The bare loop: the prompt decoded once and copied, then llama_decode on all streams and nothing else. No sampling (each
+// stream is fed a fixed pseudo-random token), no states, no accounts, no text; the logits are there after each step and
+// are not read.
 #include <ggml-backend.h>
 #include <llama.h>
 
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <vector>
 
 #include "workload.h"
 
@@ -46,7 +48,7 @@ void decode(llama_context* context, const Batch& batch) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Workload workload = read_workload(argc, argv);
+  const Workload workload = read_workload(argc, argv);
   llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
   ggml_backend_load_all_from_path(workload.libs.c_str());
   llama_backend_init();
@@ -59,47 +61,52 @@ int main(int argc, char** argv) {
   }
   const llama_vocab* vocab = llama_model_get_vocab(model.get());
   const int vocabulary = llama_vocab_n_tokens(vocab);
-  const std::vector<std::int32_t> prompt = workload_prompt(workload, vocab);
   llama_context_params params = llama_context_default_params();
-  params.n_ctx = static_cast<std::uint32_t>(workload.n * workload.cells());
-  params.n_seq_max = static_cast<std::uint32_t>(workload.n);
+  params.n_ctx = static_cast<std::uint32_t>(workload.streams * workload.cells);
+  params.n_seq_max = static_cast<std::uint32_t>(workload.streams);
   params.n_batch = params.n_ubatch = 512;
   params.n_threads = params.n_threads_batch = workload.threads;
   const std::unique_ptr<llama_context, FreeContext> context(llama_init_from_model(model.get(), params));
   if (!context) {
-    std::fprintf(stderr, "Expected a llama.cpp context of %d streams but received none\n", workload.n);
+    std::fprintf(stderr, "Expected a llama.cpp context of %d streams but received none\n", workload.streams);
     return 1;
   }
   const llama_memory_t memory = llama_get_memory(context.get());
   Batch batch(512);
 
-  std::int64_t rows = 0;
-  double seconds = 0;
-  // The first round warms up and is not counted.
-  for (int done = -workload.round; done < workload.steps; done += workload.round) {
-    llama_memory_clear(memory, false);
-    for (std::size_t at = 0; at < prompt.size();) {
-      batch.raw.n_tokens = 0;
-      for (; at < prompt.size() && batch.raw.n_tokens < 512; ++at) {
-        batch.add(prompt[at], static_cast<int>(at), 0, at + 1 == prompt.size());
-      }
-      decode(context.get(), batch);
-    }
-    for (int stream = 1; stream < workload.n; ++stream) llama_memory_seq_cp(memory, 0, stream, -1, -1);
+  Round round;
+  while (next_round(round)) {
+    Taken taken;
     const Clock::time_point start = Clock::now();
-    std::int64_t round_rows = 0;
-    for (int step = 0; step < workload.round; ++step) {
-      batch.raw.n_tokens = 0;
-      for (int stream = 0; stream < workload.n; ++stream) {
-        batch.add((stream * 131 + step * 7919 + 17) % vocabulary, workload.prompt_tokens + step, stream, true);
+    for (std::size_t next = 0; next < round.prompts.size();) {
+      llama_memory_clear(memory, false);
+      std::vector<int> positions;  // of each stream's next token
+      for (int race = 0; race < workload.races_at_once() && next < round.prompts.size(); ++race, ++next) {
+        const int first = static_cast<int>(positions.size());
+        const std::vector<std::int32_t> prompt = prompt_tokens(workload, round, next, vocab);
+        for (std::size_t at = 0; at < prompt.size();) {
+          batch.raw.n_tokens = 0;
+          for (; at < prompt.size() && batch.raw.n_tokens < 512; ++at) {
+            batch.add(prompt[at], static_cast<int>(at), first, at + 1 == prompt.size());
+          }
+          decode(context.get(), batch);
+        }
+        for (int i = 1; i < workload.n; ++i) llama_memory_seq_cp(memory, first, first + i, -1, -1);
+        positions.insert(positions.end(), static_cast<std::size_t>(workload.n), static_cast<int>(prompt.size()));
+        taken.prompt_tokens += static_cast<std::int64_t>(prompt.size());
       }
-      decode(context.get(), batch);
-      round_rows += workload.n;
+      for (int step = 0; step < round.length; ++step) {
+        batch.raw.n_tokens = 0;
+        for (int stream = 0; stream < static_cast<int>(positions.size()); ++stream) {
+          const int token = (stream * 131 + step * 7919 + 17) % vocabulary;
+          batch.add(token, positions[static_cast<std::size_t>(stream)] + step, stream, true);
+        }
+        decode(context.get(), batch);
+        taken.tokens += static_cast<std::int64_t>(positions.size());
+      }
     }
-    if (done < 0) continue;
-    seconds += std::chrono::duration<double>(Clock::now() - start).count();
-    rows += round_rows;
+    taken.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    print_taken(taken);
   }
-  print_result("decode-loop", workload, rows, seconds, seconds, 0);
   return 0;
 }

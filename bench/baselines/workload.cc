@@ -2,9 +2,9 @@
 
 #include <llama.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <map>
 
 namespace {
@@ -18,12 +18,11 @@ namespace {
 
 Workload read_workload(int argc, char** argv) {
   Workload workload;
-  const std::map<std::string, std::string*> texts = {
-      {"--model", &workload.model}, {"--libs", &workload.libs}, {"--prompt", &workload.prompt}};
+  const std::map<std::string, std::string*> texts = {{"--model", &workload.model}, {"--libs", &workload.libs}};
   const std::map<std::string, int*> numbers = {{"--n", &workload.n},
-                                               {"--prompt-tokens", &workload.prompt_tokens},
-                                               {"--steps", &workload.steps},
-                                               {"--round", &workload.round},
+                                               {"--prompts", &workload.prompts},
+                                               {"--streams", &workload.streams},
+                                               {"--cells", &workload.cells},
                                                {"--threads", &workload.threads}};
   for (int i = 1; i < argc; i += 2) {
     const std::string name = argv[i];
@@ -40,35 +39,46 @@ Workload read_workload(int argc, char** argv) {
     }
   }
   if (workload.model.empty() || workload.libs.empty()) fail("Expected --model and --libs but received neither or one");
-  workload.round = std::min(workload.round, workload.steps);
+  if (workload.streams < workload.n) {
+    fail("Expected a stream for each of --n " + std::to_string(workload.n) + " candidates but received --streams " +
+         std::to_string(workload.streams));
+  }
   return workload;
 }
 
-std::vector<std::int32_t> workload_prompt(Workload& workload, const llama_vocab* vocab) {
-  std::vector<std::int32_t> prompt;
-  if (!workload.prompt.empty()) {
-    prompt.resize(workload.prompt.size() + 8);
-    const int count = llama_tokenize(vocab, workload.prompt.data(), static_cast<std::int32_t>(workload.prompt.size()),
-                                     prompt.data(), static_cast<std::int32_t>(prompt.size()), true, true);
-    if (count < 1) fail("Expected a prompt the model's tokenizer can read but received '" + workload.prompt + "'");
-    prompt.resize(static_cast<std::size_t>(count));
-    workload.prompt_tokens = count;
-    return prompt;
+bool next_round(Round& round) {
+  static bool ready = false;
+  if (!ready) {
+    std::printf("{\"ready\":true}\n");
+    std::fflush(stdout);
+    ready = true;
   }
-  const std::int64_t vocabulary = llama_vocab_n_tokens(vocab);
-  const std::int64_t first = std::min<std::int64_t>(300, vocabulary / 2);
-  for (std::int64_t i = 0; i < workload.prompt_tokens; ++i) {
-    prompt.push_back(static_cast<std::int32_t>(first + i * 7919 % (vocabulary - first)));
-  }
-  return prompt;
+  std::string line;
+  if (!std::getline(std::cin, line)) return false;
+  round.length = std::atoi(line.c_str());
+  round.prompts.clear();
+  while (std::getline(std::cin, line) && !line.empty()) round.prompts.push_back(line);
+  if (round.length < 1 || round.prompts.empty()) fail("Expected a length and prompts but received neither or one");
+  return true;
 }
 
-void print_result(const char* driver, const Workload& workload, std::int64_t rows, double seconds,
-                  double decode_seconds, double sample_seconds) {
-  std::printf(
-      "{\"driver\":\"%s\",\"model\":\"%s\",\"n\":%d,\"prompt_tokens\":%d,\"steps\":%d,\"round\":%d,\"threads\":%d,"
-      "\"tokens\":%lld,\"seconds\":%.6f,\"decode_seconds\":%.6f,\"sample_seconds\":%.6f,\"tokens_per_second\":%.2f}\n",
-      driver, workload.model.substr(workload.model.find_last_of("/\\") + 1).c_str(), workload.n, workload.prompt_tokens,
-      workload.steps, workload.round, workload.threads, static_cast<long long>(rows), seconds, decode_seconds,
-      sample_seconds, static_cast<double>(rows) / seconds);
+std::vector<std::int32_t> prompt_tokens(const Workload& workload, const Round& round, std::size_t index,
+                                        const llama_vocab* vocab) {
+  const std::string& prompt = round.prompts[index];
+  std::vector<std::int32_t> tokens(prompt.size() + 8);
+  const int count = llama_tokenize(vocab, prompt.data(), static_cast<std::int32_t>(prompt.size()), tokens.data(),
+                                   static_cast<std::int32_t>(tokens.size()), true, true);
+  if (count < 1) fail("Expected a prompt the model's tokenizer can read but received '" + prompt + "'");
+  if (count + round.length > workload.cells) {
+    fail("Expected at most " + std::to_string(workload.cells) + " tokens with the prompt but received " +
+         std::to_string(count) + " and " + std::to_string(round.length));
+  }
+  tokens.resize(static_cast<std::size_t>(count));
+  return tokens;
+}
+
+void print_taken(const Taken& taken) {
+  std::printf("{\"tokens\":%lld,\"promptTokens\":%lld,\"seconds\":%.6f}\n", static_cast<long long>(taken.tokens),
+              static_cast<long long>(taken.prompt_tokens), taken.seconds);
+  std::fflush(stdout);
 }

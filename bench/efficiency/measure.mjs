@@ -1,0 +1,60 @@
+// One cell: its contenders take turns, in the reverse order every other time, so that a drift of the machine's speed favours
+// nobody.
+import { targetOf } from './cells.mjs'
+import { Contender } from './contender.mjs'
+import { commandOf, contenders } from './contenders.mjs'
+import { figuresOf } from './figures.mjs'
+import { models } from './models.mjs'
+import { promptsOf } from './prompts.mjs'
+
+/** `names`: who takes part where a cell does not leave them out. `cell`: as `placed` has it. */
+export async function measureCell(cell, names) {
+  const taking = names.filter((name) => !cell.without.includes(name) && (contenders[name].only?.(cell) ?? true))
+  const running = new Map()
+  const rounds = Object.fromEntries(taking.map((name) => [name, []]))
+  try {
+    for (const name of taking) {
+      const contender = await Contender.start(commandOf(name, cell))
+      running.set(name, contender)
+      // Buffers are made and caches are warm after this.
+      await contender.round(2, promptsOf(models[cell.model], 16, cell.prompts, cell.most))
+    }
+    const share = cell.seconds / taking.length
+    for (let round = 0; round < cell.most; round += 1) {
+      const prompts = promptsOf(models[cell.model], targetOf(cell), cell.prompts, round)
+      const order = taking.filter((name) => round < cell.least || secondsOf(rounds[name]) + last(rounds[name]) < share)
+      for (const name of round % 2 === 0 ? order : order.toReversed()) {
+        const taken = await running.get(name).round(cell.length, prompts)
+        checkWork(name, cell, taken)
+        rounds[name].push(taken)
+      }
+    }
+  } finally {
+    await Promise.all([...running.values()].map((contender) => contender.end()))
+  }
+  return resultOf(cell, rounds)
+}
+
+function secondsOf(taken) {
+  return taken.reduce((sum, { seconds }) => sum + seconds, 0)
+}
+
+function last(taken) {
+  return taken.at(-1)?.seconds ?? 0
+}
+
+/** Everybody does the same work, or the comparison is none. */
+function checkWork(name, { prompts, n, length }, { tokens }) {
+  if (tokens === prompts * n * length) return
+  throw new Error(`Expected ${prompts * n * length} tokens of ${name} but received ${tokens}`)
+}
+
+function resultOf({ id, model, threads, prompts, promptTokens: asked, n, length, without }, rounds) {
+  const lists = Object.values(rounds).flat()
+  const promptTokens = lists.reduce((sum, taken) => sum + taken.promptTokens, 0) / lists.length / prompts
+  return {
+    ...{ id, model, threads, prompts, promptTokens: asked, meanPromptTokens: promptTokens, n, length, without },
+    figures: figuresOf(rounds, 'winnow', length),
+    rounds
+  }
+}
