@@ -8,15 +8,15 @@
 // on where it was stopped. What is measured can be narrowed: --models embedded --threads 1 --prompts 1
 // --prompt-tokens 64 --n 16,64 --contenders winnow,decode-loop. On a machine that is not idle nothing is measured without
 // --busy. --quick measures two small cells, which says nothing but that everything works.
-import { readFileSync, writeFileSync } from 'node:fs'
-import { dirname, isAbsolute, join, relative } from 'node:path'
+import { writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { llamaRelease } from '../native/setup/headers.mjs'
 import { cellsOf, placed, selected } from './efficiency/cells.mjs'
 import { checkContenders } from './efficiency/contenders.mjs'
 import { busyShare, machine } from './efficiency/machine.mjs'
 import { measureCell } from './efficiency/measure.mjs'
+import { typed, versions } from './efficiency/origin.mjs'
 import { Results } from './efficiency/results.mjs'
 import { pageOf } from './efficiency/table.mjs'
 
@@ -36,48 +36,28 @@ const { values } = parseArgs({
   }
 })
 
-/** Of all cores; more is somebody else's work. */
-const idle = 0.05
-
 async function main() {
   const names = values.contenders.split(',')
   checkContenders(names)
   const { models: model, threads, prompts, 'prompt-tokens': promptTokens, n } = values
   const cells = selected(cellsOf(values.quick ? 'quick' : 'full'), { model, threads, prompts, promptTokens, n })
-  const results = new Results(`${values.out}.json`, { versions: versions(), machine: machine() }, command())
+  const results = new Results(
+    `${values.out}.json`,
+    { versions: versions(), machine: machine() },
+    typed('bench/efficiency.mjs')
+  )
   const end = performance.now() + 60_000 * Number(values.minutes)
   const left = cells.filter(({ id }) => !results.has(id))
   for (const cell of left) {
     if (performance.now() > end) break
-    const busy = await busyShare(1)
-    if (busy > idle && !values.busy) {
-      const received = `one with ${(100 * busy).toFixed(0)}% of its cores at work; the same command goes on from here`
-      throw new Error(`Expected an idle machine but received ${received}`)
-    }
+    const busyBefore = await busyShare(values.busy)
     const started = performance.now()
-    results.add({ ...(await measureCell(placed(cell), names)), busyBefore: Number(busy.toFixed(3)) })
+    results.add({ ...(await measureCell(placed(cell), names)), busyBefore })
     process.stderr.write(`${cell.id}: ${((performance.now() - started) / 1000).toFixed(0)} s of ${cell.seconds}\n`)
   }
   if (results.value.cells.length > 0) writeFileSync(`${values.out}.md`, `${pageOf(results.value)}\n`)
   const missing = cells.filter(({ id }) => !results.has(id)).length
   if (missing > 0) process.stderr.write(`${missing} cells are left: the same command goes on from here\n`)
-}
-
-function versions() {
-  const versionOf = (path) => JSON.parse(readFileSync(path, 'utf8')).version
-  const package_ = new URL('../package.json', import.meta.resolve('node-llama-cpp'))
-  return {
-    winnow: versionOf(join(root, 'package.json')),
-    node: process.version,
-    nodeLlamaCpp: versionOf(package_),
-    llama: llamaRelease()
-  }
-}
-
-/** As it was typed, without this machine's folders. */
-function command() {
-  const plain = process.argv.slice(2).map((word) => (isAbsolute(word) ? relative(root, word) : word))
-  return ['node bench/efficiency.mjs', ...plain].join(' ')
 }
 
 await main().catch((error) => {

@@ -7,7 +7,7 @@
 // file that Winnow loads. So what is measured beside it is the server, not a compiler or its flags. That library asks for a
 // libggml-base.so without a version in its name: there must be one in the process, not two.
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -23,14 +23,15 @@ const run = (command, args, options = {}) =>
 
 const libraries = installedVariants().find((installed) => installed.variant === 'cpu')?.folder
 if (!libraries) throw new Error('Expected the CPU libraries of node-llama-cpp but found none: run npm ci')
-if (!existsSync(join(source, 'CMakeLists.txt'))) {
+if (!existsSync(source)) {
   const bundle = fileURLToPath(new URL('../llama/gitRelease.bundle', import.meta.resolve('node-llama-cpp')))
-  const repository = join(folder, 'git')
-  rmSync(repository, { recursive: true, force: true })
-  mkdirSync(source, { recursive: true })
-  run('git', ['clone', '--quiet', '--bare', bundle, repository])
-  run('git', ['--git-dir', repository, '--work-tree', source, 'checkout', '--quiet', 'HEAD', '--', '.'])
-  rmSync(repository, { recursive: true, force: true })
+  // Whole or not at all: whoever was interrupted begins again.
+  const part = join(folder, 'part')
+  rmSync(part, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  run('git', ['clone', '--quiet', bundle, part])
+  rmSync(join(part, '.git'), { recursive: true })
+  renameSync(part, source)
 }
 run('cmake', [
   ...['-S', source, '-B', join(folder, 'build'), '-DCMAKE_BUILD_TYPE=Release'],

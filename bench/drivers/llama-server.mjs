@@ -3,10 +3,11 @@
 import { spawn } from 'node:child_process'
 import { createServer } from 'node:net'
 import { parseArgs } from 'node:util'
-import { answerRounds, workloadOptions } from './rounds.mjs'
+import { answerRounds, endOf, workloadOptions } from './rounds.mjs'
 
 const { values } = parseArgs({ options: { ...workloadOptions, server: { type: 'string' }, flags: { type: 'string' } } })
 const n = Number(values.n)
+const end = endOf(values)
 const port = await freePort()
 const address = `http://127.0.0.1:${port}`
 const cells = Number(values.streams) * Number(values.cells)
@@ -50,7 +51,8 @@ async function complete(prompt, length, seed) {
       n_predict: length,
       seed,
       // Temperature 1 and nothing else: its other samplers would only take time.
-      ...{ temperature: 1, samplers: ['temperature'], ignore_eos: true, cache_prompt: true },
+      ...{ temperature: 1, samplers: ['temperature'], ignore_eos: end === null, cache_prompt: true },
+      ...(end === null || end.bias === 0 ? {} : { logit_bias: [[end.token, end.bias]] }),
       response_fields: ['content', 'tokens_predicted', 'tokens_evaluated']
     })
   })

@@ -8,11 +8,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { getLlama, LlamaLogLevel } from 'node-llama-cpp'
-import { answerRounds, workloadOptions } from './rounds.mjs'
+import { getLlama, LlamaLogLevel, TokenBias } from 'node-llama-cpp'
+import { answerRounds, endOf, workloadOptions } from './rounds.mjs'
 
 const { values } = parseArgs({ options: { ...workloadOptions, share: { type: 'string', default: 'evaluate' } } })
 const n = Number(values.n)
+const end = endOf(values)
 const streams = Number(values.streams)
 const llama = await getLlama({ gpu: false, build: 'never', logLevel: LlamaLogLevel.error })
 const model = await llama.loadModel({ modelPath: values.model, gpuLayers: 0 })
@@ -24,6 +25,7 @@ const context = await model.createContext({
   ignoreMemorySafetyChecks: true
 })
 const sequences = Array.from({ length: streams }, () => context.getSequence())
+const tokenBias = end === null || end.bias === 0 ? undefined : TokenBias.for(model).set(end.token, { logit: end.bias })
 const folder = mkdtempSync(join(tmpdir(), 'winnow-states-'))
 
 /** `count` candidates of a prompt, one after another in one sequence. */
@@ -35,8 +37,8 @@ async function write(sequence, { prompt, count, length, seed }) {
     const rest = prompt.slice(sequence.nextTokenIndex)
     const sampling = { temperature: 1, topK: 0, topP: 1, minP: 0, seed: seed + candidate }
     let taken = 0
-    // An end token would stop the generator: with yieldEogToken it yields it and goes on.
-    for await (const _token of sequence.evaluate(rest, { ...sampling, yieldEogToken: true })) {
+    // An end token stops the generator; with yieldEogToken it yields it and goes on.
+    for await (const _token of sequence.evaluate(rest, { ...sampling, tokenBias, yieldEogToken: end === null })) {
       taken += 1
       if (taken === length) break
     }

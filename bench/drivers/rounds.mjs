@@ -26,7 +26,19 @@ function print(value) {
   process.stdout.write(`${JSON.stringify(value)}\n`)
 }
 
-/** The numbers that every driver takes on its command line. */
+/**
+ * What every driver takes on its command line. `--end-bias`: the model's end token ends a candidate, with so much added to its
+ * logit; without it none is sampled, and all candidates are as long as they are asked for.
+ */
 export const workloadOptions = Object.fromEntries(
-  ['model', 'n', 'prompts', 'streams', 'cells', 'threads'].map((name) => [name, { type: 'string' }])
+  ['model', 'n', 'prompts', 'streams', 'cells', 'threads', 'end-token', 'end-bias'].map((name) => [
+    name,
+    { type: 'string' }
+  ])
 )
+
+/** Of `workloadOptions` as they were parsed -> { token, bias }; null where candidates do not end by themselves. */
+export function endOf(values) {
+  if (values['end-bias'] === undefined) return null
+  return { token: Number(values['end-token']), bias: Number(values['end-bias']) }
+}

@@ -1,26 +1,38 @@
-// Winnow as its users call it: one prompt by `engine.bestOf`, several by `engine.map`. Nobody is killed, and end tokens are
-// forbidden, so that every candidate is as long as it was asked for.
+// Winnow as its users call it: one prompt by `engine.bestOf`, several by `engine.map`. Nobody is killed.
 import { parseArgs } from 'node:util'
 import { bestOfN, open } from '../../dist/index.js'
-import { answerRounds, workloadOptions } from './rounds.mjs'
+import { answerRounds, endOf, workloadOptions } from './rounds.mjs'
 
 const { values } = parseArgs({ options: workloadOptions })
 const n = Number(values.n)
 const engine = await open(values.model, { head: null, gpu: 'cpu', threads: Number(values.threads) })
+const end = endOf(values)
 const { eos, eot } = engine.model
-const logitBias = Object.fromEntries([eos, eot].filter((token) => token >= 0).map((token) => [token, false]))
+const logitBias =
+  end === null
+    ? Object.fromEntries([eos, eot].filter((token) => token >= 0).map((token) => [token, false]))
+    : end.bias === 0
+      ? {}
+      : { [end.token]: end.bias }
+const shared = { policy: bestOfN(), raw: true, sampling: { logitBias } }
+
+/** The usage of every race. */
+async function race(prompts, options) {
+  if (prompts.length === 1) return [(await engine.bestOf(n, prompts[0], options)).usage]
+  const usages = []
+  for await (const item of engine.map(prompts, { ...options, n })) {
+    if (item.result === null) throw item.error
+    usages.push(item.result.usage)
+  }
+  return usages
+}
+
+// The first race makes the pool, as the other drivers make their contexts when they start.
+const blank = Array.from({ length: Number(values.prompts) }, () => '1')
+await race(blank, { ...shared, maxTokens: Number(values.cells) - 8, deadlineMs: 1, deadlineFrom: 'start' })
 
 await answerRounds(async ({ length, prompts, seed }) => {
-  const options = { policy: bestOfN(), raw: true, maxTokens: length, seed, sampling: { logitBias } }
-  const usages = []
-  if (prompts.length === 1) {
-    usages.push((await engine.bestOf(n, prompts[0], options)).usage)
-  } else {
-    for await (const item of engine.map(prompts, { ...options, n })) {
-      if (item.state === 'failed') throw item.error
-      usages.push(item.result.usage)
-    }
-  }
+  const usages = await race(prompts, { ...shared, maxTokens: length, seed })
   return {
     tokens: usages.reduce((sum, { generatedTokens }) => sum + generatedTokens, 0),
     promptTokens: usages.reduce((sum, { promptTokens }) => sum + promptTokens, 0)

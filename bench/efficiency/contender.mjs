@@ -46,6 +46,8 @@ export class Contender {
   async #answer() {
     const { value, done } = await this.#lines.next()
     if (!done) return JSON.parse(value)
-    throw new Error(`Expected a line of JSON from ${this.#process.spawnfile} but it ended: ${await this.#ended}\n${this.#complaint}`)
+    throw new Error(
+      `Expected a line of JSON from ${this.#process.spawnfile} but it ended: ${await this.#ended}\n${this.#complaint}`
+    )
   }
 }

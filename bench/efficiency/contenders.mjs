@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { installedVariants } from '../../dist/libraries.js'
 import { llamaRelease } from '../../native/setup/headers.mjs'
+import { models } from './models.mjs'
 
 const root = new URL('../..', import.meta.url).pathname
 const driver = (name) => [process.execPath, join(root, 'bench', 'drivers', `${name}.mjs`)]
@@ -13,8 +14,8 @@ const server = join(root, 'build', 'llama-server', llamaRelease(), 'build', 'bin
 const wide = 64
 
 /**
- * `streams(cell)`: sequences decoded at once. `command`: program and what comes before the shared arguments. `needs`: what
- * is built beforehand, and by what command.
+ * `streams(cell)`: sequences decoded at once. `command`: program and what comes before the shared arguments; `flags(cell)`:
+ * what it is given besides. `needs`: what is built beforehand, and by what command. `only`: in which cells it differs.
  */
 export const contenders = {
   winnow: {
@@ -25,12 +26,15 @@ export const contenders = {
   'decode-loop': {
     about: 'C++: the prompt decoded once and copied, llama_decode on all streams; no sampling, no text',
     command: [baseline('decode_loop'), '--libs', libraries()],
+    // It samples nothing, so it knows no end.
+    only: ({ ends }) => !ends,
     needs: [baseline('decode_loop'), 'npm run build:baselines'],
     streams: streamsOf
   },
   'advance-loop': {
     about: "C++: Winnow's pool without the library around it; sampling and states, no text",
     command: [baseline('advance_loop'), '--libs', libraries()],
+    only: ({ ends }) => !ends,
     needs: [baseline('advance_loop'), 'npm run build:baselines'],
     streams: streamsOf
   },
@@ -47,8 +51,10 @@ export const contenders = {
     only: ({ prompts }) => prompts === 1
   },
   'llama-server': {
-    about: 'POST /completion with n, a request a prompt; as many slots as are decoded at once, a cache stream each',
+    about:
+      'POST /completion with n, a request a prompt; as many slots as are decoded at once, with a cache stream each, or with --kv-unified where that is faster (64 candidates to a prompt of 1000)',
     command: [...driver('llama-server'), '--server', server],
+    flags: ({ n, promptTokens }) => (n === 64 && promptTokens === 1000 ? ['--flags=--kv-unified'] : []),
     needs: [server, 'node bench/baselines/server.mjs'],
     streams: streamsOf
   }
@@ -69,9 +75,15 @@ function sequencesOf({ n, prompts }) {
 
 /** The command line of a contender in a cell, as an array. */
 export function commandOf(name, cell) {
-  const { command, streams } = contenders[name]
+  const { command, streams, flags } = contenders[name]
   const numbers = { n: cell.n, prompts: cell.prompts, streams: streams(cell), cells: cell.cells, threads: cell.threads }
-  return [...command, '--model', cell.path, ...Object.entries(numbers).flatMap(([key, value]) => [`--${key}`, `${value}`])]
+  const shared = Object.entries(numbers).flatMap(([key, value]) => [`--${key}`, `${value}`])
+  return [...command, ...(flags?.(cell) ?? []), ...endingOf(cell), '--model', cell.path, ...shared]
+}
+
+function endingOf({ model, ends }) {
+  const { token, bias } = models[model].end
+  return ends ? ['--end-token', String(token), '--end-bias', String(bias)] : []
 }
 
 /** Throws where one of them is unknown or not built. */

@@ -11,9 +11,9 @@ export function spread(list) {
 /**
  * Of each contender: seconds a round; tokens of candidates and whole candidates a second, in which the prompt's decoding is
  * counted; and by how much `first` is faster: the ratio of the medians, between the least and the greatest ratio of two
- * rounds that came one after the other. `rounds`: by contender, in the order in which they were measured.
+ * rounds that came one after the other. `rounds`: by contender, in the order in which they were measured, `candidates` each.
  */
-export function figuresOf(rounds, first, length) {
+export function figuresOf(rounds, first, candidates) {
   const reference = rounds[first]
   return Object.entries(rounds).map(([contender, taken]) => {
     const seconds = spread(taken.map((round) => round.seconds))
@@ -23,7 +23,7 @@ export function figuresOf(rounds, first, length) {
       rounds: taken.length,
       seconds,
       tokensPerSecond: spread(rates),
-      candidatesPerSecond: spread(rates.map((rate) => rate / length)),
+      candidatesPerSecond: spread(taken.map(({ seconds }) => candidates / seconds)),
       ratio: reference === undefined ? null : ratioOf(reference, taken)
     }
   })

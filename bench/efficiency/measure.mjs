@@ -17,11 +17,13 @@ export async function measureCell(cell, names) {
       const contender = await Contender.start(commandOf(name, cell))
       running.set(name, contender)
       // Buffers are made and caches are warm after this.
-      await contender.round(2, promptsOf(models[cell.model], 16, cell.prompts, cell.most))
+      const first = promptsOf(models[cell.model], { tokens: 16, count: cell.prompts, round: cell.most })
+      await contender.round(2, first)
     }
     const share = cell.seconds / taking.length
     for (let round = 0; round < cell.most; round += 1) {
-      const prompts = promptsOf(models[cell.model], targetOf(cell), cell.prompts, round)
+      const text = { tokens: targetOf(cell), count: cell.prompts, round, whole: cell.ends }
+      const prompts = promptsOf(models[cell.model], text)
       const order = taking.filter((name) => round < cell.least || secondsOf(rounds[name]) + last(rounds[name]) < share)
       for (const name of round % 2 === 0 ? order : order.toReversed()) {
         const taken = await running.get(name).round(cell.length, prompts)
@@ -44,17 +46,18 @@ function last(taken) {
 }
 
 /** Everybody does the same work, or the comparison is none. */
-function checkWork(name, { prompts, n, length }, { tokens }) {
-  if (tokens === prompts * n * length) return
-  throw new Error(`Expected ${prompts * n * length} tokens of ${name} but received ${tokens}`)
+function checkWork(name, { prompts, n, length, ends }, { tokens }) {
+  const most = prompts * n * length
+  if (ends ? tokens > 0 && tokens <= most : tokens === most) return
+  throw new Error(`Expected ${ends ? 'up to ' : ''}${most} tokens of ${name} but received ${tokens}`)
 }
 
-function resultOf({ id, model, threads, prompts, promptTokens: asked, n, length, without }, rounds) {
+function resultOf({ id, model, threads, prompts, promptTokens: asked, n, length, ends, without }, rounds) {
   const lists = Object.values(rounds).flat()
   const promptTokens = lists.reduce((sum, taken) => sum + taken.promptTokens, 0) / lists.length / prompts
   return {
-    ...{ id, model, threads, prompts, promptTokens: asked, meanPromptTokens: promptTokens, n, length, without },
-    figures: figuresOf(rounds, 'winnow', length),
+    ...{ id, model, threads, prompts, promptTokens: asked, meanPromptTokens: promptTokens, n, length, ends, without },
+    figures: figuresOf(rounds, 'winnow', prompts * n),
     rounds
   }
 }

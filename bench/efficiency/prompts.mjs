@@ -6,19 +6,23 @@ const problems = readFileSync(new URL('../problems/heldout.jsonl', import.meta.u
   .split('\n')
   .map((line) => JSON.parse(line).prompt)
 
-/** `count` prompts of `tokens` tokens, nearly; round 0, 1, .. begin at other problems. */
-export function promptsOf({ charactersPerToken, frame }, tokens, count, round) {
+/** `count` prompts of `tokens` tokens, nearly; round 0, 1, .. begin at other problems. `whole`: problems as they are. */
+export function promptsOf({ charactersPerToken, frame }, { tokens, count, round, whole = false }) {
   const characters = Math.round(tokens * charactersPerToken)
+  const off = (text) => Math.abs(text.length - characters)
+  const near = problems.toSorted((a, b) => off(a) - off(b)).slice(0, 128)
   return Array.from({ length: count }, (_, index) => {
     // 7 is no divisor of the number of problems: neighbours in a round are neighbours in none of the next.
-    const first = (round * 97 + index * 7) % problems.length
+    const first = round * 97 + index * 7
     const [before, after] = frame
-    return `${before}${textOf(first, characters)}${after}`
+    const text = whole ? near[first % near.length] : textOf(first, characters)
+    return `${before}${text}${after}`
   })
 }
 
 function textOf(first, characters) {
   let text = ''
-  for (let i = first; text.length < characters; i += 1) text += `${text === '' ? '' : ' '}${problems[i % problems.length]}`
+  for (let i = first; text.length < characters; i += 1)
+    text += `${text === '' ? '' : ' '}${problems[i % problems.length]}`
   return text.slice(0, characters)
 }
