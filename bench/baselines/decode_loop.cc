@@ -1,6 +1,6 @@
-// The bare loop: the prompt decoded once and copied, then llama_decode on all streams and nothing else. No sampling (each
-// stream is fed a fixed pseudo-random token), no states, no accounts, no text; the logits are there after each step and
-// are not read.
+// The bare loop: the prompt decoded once and copied, then llama_decode on all streams and nothing else. No sampling
+// (each stream is fed a fixed pseudo-random token), no states, no accounts, no text; the logits are there after each
+// step and are not read.
 #include <ggml-backend.h>
 #include <llama.h>
 

@@ -29,7 +29,7 @@ if (!existsSync(source)) {
   const part = join(folder, 'part')
   rmSync(part, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
-  run('git', ['clone', '--quiet', bundle, part])
+  run('git', ['-c', 'advice.detachedHead=false', 'clone', '--quiet', bundle, part])
   rmSync(join(part, '.git'), { recursive: true })
   renameSync(part, source)
 }

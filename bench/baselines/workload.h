@@ -1,9 +1,9 @@
 // What decode_loop and advance_loop have in common: the options, the rounds and the lines of JSON.
 //
-// A round is the whole work once, the prompts' decoding included: so many prompts, n candidates of each, every candidate
-// just `length` tokens long. They are asked for on standard input, one after another, so that whoever measures can
-// let several programs take turns: a line with the length, a line for each prompt, an empty line. One line of JSON
-// answers each. Races that fit into the streams together are decoded together.
+// A round is the whole work once, the prompts' decoding included: so many prompts, n candidates of each, every
+// candidate just `length` tokens long. They are asked for on standard input, one after another, so that whoever
+// measures can let several programs take turns: a line with the length, a line for each prompt, an empty line. One line
+// of JSON answers each. Races that fit into the streams together are decoded together.
 #pragma once
 
 #include <cstdint>

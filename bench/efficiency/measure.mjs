@@ -7,6 +7,9 @@ import { figuresOf } from './figures.mjs'
 import { models } from './models.mjs'
 import { promptsOf } from './prompts.mjs'
 
+/** Seconds of a round after which a contender is not asked again. */
+const long = 20
+
 /** `names`: who takes part where a cell does not leave them out. `cell`: as `placed` has it. */
 export async function measureCell(cell, names) {
   const taking = names.filter((name) => !cell.without.includes(name) && (contenders[name].only?.(cell) ?? true))
@@ -24,7 +27,8 @@ export async function measureCell(cell, names) {
     for (let round = 0; round < cell.most; round += 1) {
       const text = { tokens: targetOf(cell), count: cell.prompts, round, whole: cell.ends }
       const prompts = promptsOf(models[cell.model], text)
-      const order = taking.filter((name) => round < cell.least || secondsOf(rounds[name]) + last(rounds[name]) < share)
+      const again = (taken) => (round < cell.least ? last(taken) < long : secondsOf(taken) + last(taken) < share)
+      const order = taking.filter((name) => rounds[name].length === round && again(rounds[name]))
       for (const name of round % 2 === 0 ? order : order.toReversed()) {
         const taken = await running.get(name).round(cell.length, prompts)
         checkWork(name, cell, taken)
