@@ -3,7 +3,9 @@ import { parseArgs } from 'node:util'
 import { bestOfN, open } from '../../dist/index.js'
 import { answerRounds, endOf, workloadOptions } from './rounds.mjs'
 
-const { values } = parseArgs({ options: workloadOptions })
+const { values } = parseArgs({
+  options: { ...workloadOptions, 'prompt-tokens': { type: 'string' }, length: { type: 'string' } }
+})
 const n = Number(values.n)
 const engine = await open(values.model, { head: null, gpu: 'cpu', threads: Number(values.threads) })
 const end = endOf(values)
@@ -27,9 +29,10 @@ async function race(prompts, options) {
   return usages
 }
 
-// The first race makes the pool, as the other drivers make their contexts when they start.
-const blank = Array.from({ length: Number(values.prompts) }, () => '1')
-await race(blank, { ...shared, maxTokens: Number(values.cells) - 8, deadlineMs: 1, deadlineFrom: 'start' })
+// The first race makes the pool, of the shape it needs, as the other drivers make their contexts when they start.
+const like = '1 '.repeat(Number(values['prompt-tokens']) / 2)
+const blank = Array.from({ length: Number(values.prompts) }, () => like)
+await race(blank, { ...shared, maxTokens: Number(values.length), deadlineMs: 1, deadlineFrom: 'start' })
 
 await answerRounds(async ({ length, prompts, seed }) => {
   const usages = await race(prompts, { ...shared, maxTokens: length, seed })

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { installedVariants } from '../../dist/libraries.js'
 import { llamaRelease } from '../../native/setup/headers.mjs'
+import { targetOf } from './cells.mjs'
 import { models } from './models.mjs'
 
 const root = new URL('../..', import.meta.url).pathname
@@ -21,6 +22,7 @@ export const contenders = {
   winnow: {
     about: 'engine.bestOf, several prompts by engine.map; bestOfN(), head: null, nothing else set',
     command: driver('winnow'),
+    flags: (cell) => ['--prompt-tokens', `${targetOf(cell)}`, '--length', `${cell.length}`],
     streams: ({ n }) => n
   },
   'decode-loop': {
