@@ -4,10 +4,16 @@ import { bestOfN, open } from '../../dist/index.js'
 import { answerRounds, endOf, workloadOptions } from './rounds.mjs'
 
 const { values } = parseArgs({
-  options: { ...workloadOptions, 'prompt-tokens': { type: 'string' }, length: { type: 'string' } }
+  options: {
+    ...workloadOptions,
+    'prompt-tokens': { type: 'string' },
+    length: { type: 'string' },
+    layout: { type: 'string' }
+  }
 })
 const n = Number(values.n)
-const engine = await open(values.model, { head: null, gpu: 'cpu', threads: Number(values.threads) })
+const layout = values.layout === undefined ? {} : { layout: values.layout }
+const engine = await open(values.model, { head: null, gpu: 'cpu', threads: Number(values.threads), ...layout })
 const end = endOf(values)
 const { eos, eot } = engine.model
 const logitBias =
