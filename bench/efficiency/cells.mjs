@@ -74,7 +74,7 @@ export function placed(cell) {
 }
 
 /** How much longer than it was asked to be a prompt may be: its text is cut by characters. */
-const longest = 1.25
+const longest = 1.08
 
 /** Prompt tokens that are aimed at: a thousand where the model was trained for so many and the answer besides. */
 export function targetOf({ model, promptTokens, length }) {
