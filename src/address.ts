@@ -48,6 +48,11 @@ export function addressOf(text: string, hubUrl: string): Address | null {
   return page ?? onWeb(url)
 }
 
+/** Whether a text is one, right or wrong, and no path. */
+export function isAddress(text: string): boolean {
+  return text.startsWith('hf:') || /^https?:/i.test(text)
+}
+
 /**
  * An argument of a command line as it may be shown: of an address, with or without its flag, neither user and password nor
  * query and fragment, any of which may be a secret.

@@ -167,8 +167,8 @@ function inOrder(arms: readonly Arm[], reference: Arm | null, prompt: number): A
 
 /** Pages the weights in and sizes the pool. A prompt that cannot be run is reported when its turn comes. */
 async function warmUp(engine: Engine, problem: Problem, conditions: Conditions, signal: AbortSignal | undefined) {
-  const { n, maxTokens, deterministic, raw } = conditions
-  const options = { maxTokens, deterministic, raw, signal, deadlineMs: 1000 }
+  const { n, maxTokens, deterministic, raw, lora } = conditions
+  const options = { maxTokens, deterministic, raw, lora, signal, deadlineMs: 1000 }
   await engine.bestOf(n, problem.prompt, options).catch((error: unknown) => {
     if (!WinnowError.is(error) || !condemning.has(error.code)) throw error
   })

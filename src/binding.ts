@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import { WinnowError } from './errors.js'
 import { type Gpu, installedVariants, type Libraries, type Loader, openLibraries, releaseNumber } from './libraries.js'
+import type { NativeAdapter, NativeAdapters } from './native/adapter.js'
 import type { NativeEpoch, NativeFit, NativeFitParams, NativeFitRows } from './native/fit.js'
 import type { NativeHead } from './native/head.js'
 import type { NativeMirror, NativeMirrorParams } from './native/mirror.js'
@@ -10,6 +11,7 @@ import type { NativeRandomModelParams } from './native/random-model.js'
 import type { NativeRanker, NativeRankerParams } from './native/ranker.js'
 import { version } from './version.js'
 
+export type * from './native/adapter.js'
 export type * from './native/fit.js'
 export type * from './native/fork.js'
 export type * from './native/head.js'
@@ -37,6 +39,8 @@ export interface NativeBinding {
   systemInfo(): string
   setLogger(logger: ((level: number, text: string) => void) | null): void
   loadModel(params: NativeModelParams, onProgress?: (share: number) => void): Promise<NativeModel>
+  /** Of a model without weights it serves for sizes. */
+  loadAdapter(model: NativeModel, path: string): Promise<NativeAdapter>
   loadHead(path: string): Promise<NativeHead>
   createPool(model: NativeModel, params: NativePoolParams): Promise<NativePool>
   createMirror(model: NativeModel, params: NativeMirrorParams): Promise<NativeMirror>
@@ -47,8 +51,11 @@ export interface NativeBinding {
    * softmax, which llama.cpp's own rank pooling applies and which makes 1.0 of any text where there is one label.
    */
   rankHead(model: NativeModel): NativeHead
-  /** What such a pool would take, without making it. Takes models opened without weights only. */
-  poolSizes(model: NativeModel, params: NativePoolParams): Promise<NativeSizes>
+  /**
+   * What such a pool would take that computes with these adapters (default: none), without making it. Takes models opened
+   * without weights only, and adapters of them, whose own bytes it leaves out.
+   */
+  poolSizes(model: NativeModel, params: NativePoolParams, adapters?: NativeAdapters): Promise<NativeSizes>
   /** Likewise for a mirror. */
   mirrorSizes(model: NativeModel, params: NativeMirrorParams): Promise<NativeSizes>
   fitHead(

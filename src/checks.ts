@@ -43,13 +43,17 @@ export function parse<S extends z.ZodType>(schema: S, value: unknown, what: stri
     throw new WinnowError('OPTION_UNKNOWN', `Expected a known option for ${where} but received "${key}"${hint}`)
   }
   const received = path.reduce<unknown>((inner, key) => (inner as Record<string, unknown> | undefined)?.[key], value)
-  const wanted = issue.code === 'custom' ? issue.message : 'an object'
+  const isList = issue.code === 'invalid_type' && issue.expected === 'array'
+  const wanted = issue.code === 'custom' ? issue.message : isList ? 'an array' : 'an object'
   throw expected('OPTION_INVALID', wanted, where, received)
 }
 
 function knownKeys(schema: z.ZodType, path: readonly string[]): string[] {
   let inner: unknown = schema
-  for (const key of path) inner = unwrap((unwrap(inner) as z.ZodObject).shape[key])
+  for (const key of path) {
+    const outer = unwrap(inner) as z.ZodObject | z.ZodArray
+    inner = 'element' in outer ? outer.element : outer.shape[key]
+  }
   return Object.keys((unwrap(inner) as z.ZodObject).shape)
 }
 

@@ -1,6 +1,9 @@
 import { setMaxListeners } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { abortable, follow } from './abort.js'
+import { type Lora, type LoraRecord, localAdapters } from './adapter.js'
+import { Adapters } from './adapters.js'
+import { isAddress } from './address.js'
 import { readAnswers } from './answers.js'
 import {
   loadBinding,
@@ -77,6 +80,7 @@ export class Engine {
   readonly #model: NativeModel
   readonly #head: NativeHead | null
   readonly #options: ResolvedOpenOptions
+  readonly #adapters: Adapters
   readonly #streams: Streams
   readonly #scheduler: Scheduler
   readonly #pace = new Pace()
@@ -90,6 +94,7 @@ export class Engine {
     this.#model = model
     this.#head = head
     this.#options = options
+    this.#adapters = new Adapters(binding, model, options.logger)
     this.#streams = new Streams(binding, model, options)
     this.#scheduler = new Scheduler(this.#streams, sharedStreams(binding.devices()))
     // Every waiting race listens; however many wait, that is no leak.
@@ -118,7 +123,8 @@ export class Engine {
    *
    * Throws OPTION_INVALID, OPTION_UNKNOWN, PROMPT_EMPTY, PROMPT_INVALID, PROMPT_TOO_LONG, TEMPLATE_MISSING,
    * TEMPLATE_FAILED, NO_TOKENIZER, HEAD_MISSING, SCORER_FAILED, SCORE_INVALID, POLICY_INVALID, OUT_OF_MEMORY,
-   * ENGINE_CLOSED.
+   * ENGINE_CLOSED; with adapters also ADAPTER_NOT_FOUND, ADAPTER_CORRUPT, ADAPTER_MISMATCH (made for another model),
+   * ADAPTER_UNSUPPORTED, and what `download` does.
    */
   async bestOf(n: number, prompt: PromptInput, options: BestOfOptions = {}): Promise<Result> {
     return this.#queue(resolveCandidates(n), prompt, options, null)
@@ -130,7 +136,7 @@ export class Engine {
    * the pool that the race would have as things are now: the one at hand where that serves, or what is made in its place.
    * Of the memory that is free a part is left alone, and what the pool at hand takes counts as free.
    *
-   * No weights are read, no cells are made and nobody waits. llama.cpp lays the contexts out, which takes 52 bytes of the
+   * No weights are read but those of adapters, which are freed again, no cells are made and nobody waits. llama.cpp lays the contexts out, which takes 52 bytes of the
    * host's memory for each cell and the rows of one decode, for as long as the plan is made.
    *
    * Throws what `bestOf` does of prompt and options, and OPTION_INVALID for scorers whose memory cannot be counted. What
@@ -181,14 +187,17 @@ export class Engine {
   }
 
   /**
-   * `bestOf` of many prompts, given out as they finish; `map` in map.ts says how. With a journal the model's file is read
-   * once for its checksum. Throws OPTION_INVALID and OPTION_UNKNOWN at the call.
+   * `bestOf` of many prompts, given out as they finish; `map` in map.ts says how. With a journal the files of
+   * model and adapters are read once for their checksums. Throws OPTION_INVALID and OPTION_UNKNOWN at the call.
    */
   map(
     prompts: Iterable<MapPrompt> | AsyncIterable<MapPrompt>,
     options: MapOptions = {}
   ): AsyncGenerator<Mapped, void, undefined> {
-    return map(this, prompts, options, () => engineConditions(this, this.#options.kvType))
+    return map(this, prompts, options, async (lora) => {
+      const fetching = { ...this.#options, signal: options.signal ?? this.#closing.signal }
+      return engineConditions(this, this.#options.kvType, await localAdapters(lora, fetching))
+    })
   }
 
   /** The text of tokens, control tokens left out, less the last `cut` bytes of it. */
@@ -199,7 +208,7 @@ export class Engine {
     return text ?? ''
   }
 
-  /** Ends what runs (it rejects with ENGINE_CLOSED), then frees pool, head and model, in that order. Idempotent. */
+  /** Ends what runs (it rejects with ENGINE_CLOSED), then frees pool, adapters, head and model, in that order. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -213,6 +222,7 @@ export class Engine {
     this.#closing.abort(new WinnowError('ENGINE_CLOSED', 'Expected an open engine but received one that was closed'))
     await this.#arrivals.empty
     await this.#scheduler.close()
+    await this.#adapters.close()
     this.#head?.close()
     this.#model.close()
   }
@@ -227,7 +237,7 @@ export class Engine {
   ): Promise<Result> {
     const { signal } = asked
     const arrival = await this.#arrive(n, input, asked, options, answers)
-    const { prompt, given, maxTokens } = arrival
+    const { prompt, given, maxTokens, lora } = arrival
     const { lease, plan } = await this.#admit(n, input, asked, arrival)
     const { rungs = [], waves = 1, parkedBytes = 0 } = plan ?? {}
     const from = options.deadlineFrom === 'start' ? performance.now() : calledAt
@@ -261,7 +271,7 @@ export class Engine {
       const steps = Math.max(...result.branches.map(({ tokens }) => tokens.length))
       // Of steps that others had a part in, this race's share is no measure.
       if (given === null && lease.alone && waves === 1) this.#pace.record(result.usage, steps, options.deterministic)
-      return { ...result, expected: foreseen, compute: computeOf(this.#options, plan?.layout ?? 'streams') }
+      return { ...result, expected: foreseen, compute: computeOf(this.#options, plan?.layout ?? 'streams'), lora }
     } finally {
       await lease.end()
     }
@@ -317,9 +327,14 @@ export class Engine {
     answers: readonly (string | Int32Array)[] | null
   ): Promise<Arrival> {
     const { signal } = asked
+    // What has to be fetched is no reason for others to wait.
+    if (options.lora.some(({ path }) => isAddress(path))) {
+      await localAdapters(options.lora, { ...this.#options, signal })
+    }
     const arrived = await this.#arrivals.take(signal)
     try {
       const owns = ownsPool(n, options)
+      const { set, records } = await abortable(this.#adapted(options.lora, signal), signal)
       const prompt = await abortable(readPrompt(this.#model, input, options.raw), signal)
       const given = answers === null ? null : await abortable(readAnswers(this.#model, answers), signal)
       const maxTokens = fitTokens(this.#model.facts, prompt, options.maxTokens)
@@ -331,10 +346,11 @@ export class Engine {
         streams: n,
         cellsPerStream: Math.min(prompt.tokens.length + maxTokens, contextTrain),
         states: [...this.#scorerOf(options).needs, ...(options.pipeline?.needs ?? [])].includes('states'),
-        deterministic: options.deterministic
+        deterministic: options.deterministic,
+        adapters: set
       }
       const needs = plan === null ? whole : this.#shaped(whole, plan)
-      return { prompt, given, maxTokens, needs, plan, leasing: this.#scheduler.lease(needs, signal) }
+      return { prompt, given, maxTokens, needs, plan, lora: records, leasing: this.#scheduler.lease(needs, signal) }
     } finally {
       arrived()
     }
@@ -346,6 +362,7 @@ export class Engine {
       path: this.#model.facts.path,
       options: this.#options,
       loaded: true,
+      hasAdapter: (adapter) => this.#adapters.has(adapter),
       head: this.#head !== null,
       held: this.#streams.held,
       pace: this.#pace,
@@ -356,6 +373,10 @@ export class Engine {
   #likesUnified(race: Parameters<typeof pays>[1]): boolean {
     const facts = layoutAt(this.#site, this.#model.facts)
     return facts.asked !== 'streams' && barTo(race) === null && (facts.asked === 'unified' || pays(facts, race))
+  }
+
+  async #adapted(lora: readonly Lora[], signal: AbortSignal) {
+    return this.#adapters.open(await localAdapters(lora, { ...this.#options, signal }))
   }
 
   #scorerOf({ scorer }: ResolvedBestOfOptions): Scorer {
@@ -372,6 +393,7 @@ interface Arrival {
   readonly needs: PoolNeeds
   /** Null where the pool is to hold all candidates. */
   readonly plan: Plan | null
+  readonly lora: readonly LoraRecord[]
   readonly leasing: Promise<Lease>
 }
 

@@ -1,3 +1,4 @@
+export type { LoraOptions, LoraRecord } from './adapter.js'
 export type { ModelFacts } from './binding.js'
 export type { Branch, BranchStatus, FinishReason, Score } from './branch.js'
 export { type CalibrateOptions, calibrate } from './calibrate.js'

@@ -4,6 +4,7 @@
  */
 import { setMaxListeners } from 'node:events'
 import { follow } from './abort.js'
+import { contentsOf, type Lora, loraRecords } from './adapter.js'
 import type { Engine } from './engine.js'
 import { expected, ofOnePrompt, WinnowError } from './errors.js'
 import { type Conditions, contentKey, Journal } from './journal.js'
@@ -87,7 +88,7 @@ const condemning: ReadonlySet<string> = new Set([...ofOnePrompt, 'SCORER_FAILED'
  * `signal`: the loop gives out what had finished and rejects with its reason. `stop` pulls no more and gives out the best
  * so far.
  *
- * `about` says what of the engine the results depend on; it is asked only for a journal. Throws OPTION_INVALID and
+ * `about` says what of the engine, and of the adapters asked for, the results depend on; it is asked only for a journal. Throws OPTION_INVALID and
  * OPTION_UNKNOWN; the loop rejects with what the prompts' iterable throws, what condemns more than one prompt
  * (ENGINE_CLOSED, OUT_OF_MEMORY, TOKEN_INVALID), what `Journal.open` throws, and RESULTS_CORRUPT where a line of the journal
  * is whole but holds no result.
@@ -96,24 +97,30 @@ export function map(
   engine: Pick<Engine, 'bestOf'>,
   prompts: Iterable<MapPrompt> | AsyncIterable<MapPrompt>,
   options: MapOptions = {},
-  about: () => Promise<Conditions> = async () => ({})
+  about: (lora: readonly Lora[]) => Promise<Conditions> = async () => ({})
 ): AsyncGenerator<Mapped, void, undefined> {
   const settings = resolveMap(options)
   const source = iteratorOf(prompts)
   return run(engine, source, settings, about)
 }
 
-/** What of an engine its results depend on, for `about`. Reads the files of model and head. `kvType` is as it was opened. */
+/**
+ * What of an engine its results depend on, for `about`. Reads the files of model, head and adapters, which are local ones.
+ * `kvType` is as it was opened.
+ */
 export async function engineConditions(
   { model, head, runtime }: Pick<Engine, 'model' | 'head' | 'runtime'>,
-  kvType: NonNullable<OpenOptions['kvType']>
+  kvType: NonNullable<OpenOptions['kvType']>,
+  lora: readonly Lora[] = []
 ): Promise<Conditions> {
   const { addon, llama } = runtime
   return {
     versions: { winnow: version, addon, llama },
     model: await sha256(model.path),
     head: head === null ? null : await sha256(head.path),
-    kvType
+    kvType,
+    // Journals of before there were any know of none.
+    ...(lora.length > 0 && { lora: contentsOf(await loraRecords(lora)) })
   }
 }
 
@@ -169,11 +176,12 @@ async function* run(
   engine: Pick<Engine, 'bestOf'>,
   source: Iterator<MapPrompt> | AsyncIterator<MapPrompt>,
   settings: Settings,
-  about: () => Promise<Conditions>
+  about: (lora: readonly Lora[]) => Promise<Conditions>
 ): AsyncGenerator<Mapped, void, undefined> {
   const { concurrency, order, race, journal: path } = settings
   race.signal?.throwIfAborted()
-  const journal = path === null ? null : await Journal.open(path, conditionsOf(settings, await about()))
+  const journal =
+    path === null ? null : await Journal.open(path, conditionsOf(settings, await about(settings.resolved.lora)))
   // Every race listens; however many there are, that is no leak.
   const { signal: stop, release } = follow([race.stop])
   setMaxListeners(0, stop)
@@ -285,7 +293,8 @@ async function readBack(journal: Journal, key: string): Promise<Result | null> {
 
 /** Everything but who is told and who may end it; what is no data stands there by its name. */
 function conditionsOf({ n, keep, identity, resolved }: Settings, about: Conditions): Conditions {
-  const { signal: _, stop: __, onCheckpoint: ___, onProgress: ____, ...options } = resolved
+  // Adapters are told by their contents.
+  const { signal: _, stop: __, onCheckpoint: ___, onProgress: ____, lora: _____, ...options } = resolved
   const { policy, checkpoints, scorer, pipeline, seed } = options
   return {
     ...about,

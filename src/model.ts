@@ -1,6 +1,6 @@
 import { open, stat } from 'node:fs/promises'
 import { gguf } from '@huggingface/gguf'
-import type { NativeBinding, NativeHead, NativeModel, NativeModelParams } from './binding.js'
+import type { NativeAdapter, NativeBinding, NativeHead, NativeModel, NativeModelParams } from './binding.js'
 import { localModel } from './download.js'
 import { expected, fromAddon, WinnowError } from './errors.js'
 import type { ResolvedOpenOptions } from './options.js'
@@ -44,7 +44,7 @@ async function openFile(
   options.signal?.throwIfAborted()
   const path = await localModel(pathOrAddress, options)
   await checkFile(path, 'the model', 'MODEL_NOT_FOUND')
-  await checkHeader(path)
+  await checkHeader(path, 'the model', 'MODEL')
   const { gpuLayers, devices, split, mainGpu, tensorSplit, mmap, mlock, checkTensors, gpu } = options
   const params = {
     path,
@@ -80,6 +80,22 @@ export async function openHead(
   return head
 }
 
+/**
+ * A LoRA adapter of this model, which passes the gates that models do and is held against the model's own tensors.
+ *
+ * Throws ADAPTER_NOT_FOUND, ADAPTER_CORRUPT, ADAPTER_MISMATCH (made for another model), ADAPTER_UNSUPPORTED (an activated
+ * one among others), OUT_OF_MEMORY.
+ */
+export async function openAdapter(binding: NativeBinding, model: NativeModel, path: string): Promise<NativeAdapter> {
+  await checkFile(path, 'the LoRA adapter', 'ADAPTER_NOT_FOUND')
+  await checkHeader(path, 'the LoRA adapter', 'ADAPTER')
+  try {
+    return await binding.loadAdapter(model, path)
+  } catch (error) {
+    throw WinnowError.from(error)
+  }
+}
+
 async function checkFile(path: string, what: string, code: string): Promise<void> {
   const found = await stat(path).catch(() => null)
   if (found === null)
@@ -88,12 +104,12 @@ async function checkFile(path: string, what: string, code: string): Promise<void
     throw new WinnowError(code, `Expected a GGUF file for ${what} but received ${path}, which is not a file`)
 }
 
-async function checkHeader(path: string): Promise<void> {
+async function checkHeader(path: string, what: string, kind: 'MODEL' | 'ADAPTER'): Promise<void> {
   const corrupt = (received: string, cause?: unknown) =>
-    new WinnowError('MODEL_CORRUPT', `Expected a GGUF file for the model but received ${path}: ${received}`, { cause })
+    new WinnowError(`${kind}_CORRUPT`, `Expected a GGUF file for ${what} but received ${path}: ${received}`, { cause })
   const magic = Buffer.alloc(4)
   const file = await open(path).catch((error: unknown) => {
-    throw expected('MODEL_NOT_FOUND', 'a readable file', 'the model', error instanceof Error ? error.message : path)
+    throw expected(`${kind}_NOT_FOUND`, 'a readable file', what, error instanceof Error ? error.message : path)
   })
   try {
     await file.read(magic, 0, 4, 0)

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { Lora, LoraOptions } from './adapter.js'
 import type { Branch } from './branch.js'
 import type { Checkpoints } from './checkpoint.js'
 import {
@@ -136,6 +137,14 @@ export interface BestOfOptions {
    */
   readonly budget?: number | undefined
   /**
+   * LoRA adapters that the model writes with, in any order. Each is opened once, and kept while the engine is open. Only
+   * races with the same adapters at the same scales share a pool: others have it when those have ended, in the order of the
+   * calls. A head that reads the model's states reads those of the adapted model; reward models stay as they are. An address
+   * is fetched first, which `signal` ends and `stop` does not. Of several adapters the last bits of what is computed may
+   * differ from process to process. Default: none.
+   */
+  readonly lora?: readonly LoraOptions[] | undefined
+  /**
    * After every checkpoint. What it throws rejects the race. A promise it returns is not waited for; what that rejects
    * with rejects the race at its next step, and is ignored once the race has no more steps to take.
    */
@@ -167,7 +176,7 @@ type Optional =
   | 'checkpoints'
 
 export interface ResolvedBestOfOptions
-  extends Resolved<Omit<BestOfOptions, Optional | 'sampling' | 'seed'>>,
+  extends Resolved<Omit<BestOfOptions, Optional | 'sampling' | 'seed' | 'lora'>>,
     Pick<BestOfOptions, 'budget' | 'signal' | 'stop' | 'deadlineMs' | 'onCheckpoint' | 'onProgress'> {
   readonly checkpoints: Checkpoints
   /** Null: the engine decides. */
@@ -176,6 +185,7 @@ export interface ResolvedBestOfOptions
   readonly pipeline: Pipeline | null
   readonly sampling: z.output<typeof samplingSchema>
   readonly seed: bigint
+  readonly lora: readonly Lora[]
 }
 
 /** Of one race; more than a context has streams are written in waves. */
@@ -242,6 +252,12 @@ const isScorer = (value: unknown) => {
 const isNeeds = (value: unknown) =>
   Array.isArray(value) && value.every((need) => need === 'states' || need === 'text' || need === 'distributions')
 
+const loraSchema = z.strictObject({
+  path: text('a path or an address'),
+  // llama.cpp has it in 32 bits.
+  scale: check<number>((value) => isNumber(value) && Number.isFinite(Math.fround(value)), 'a finite number').default(1)
+})
+
 const seedText = 'a whole number from 0 to 2^64-1'
 const bestOfSchema = z.strictObject({
   policy: withParts(having<Policy>('a policy such as specReject()', 'decide'), {
@@ -284,6 +300,7 @@ const bestOfSchema = z.strictObject({
   ).default([]),
   raw: flag.default(false),
   deterministic: flag.default(false),
+  lora: z.array(loraSchema).default([]),
   onCheckpoint: callback<(progress: Progress) => void>().optional(),
   onProgress: callback<(progress: Progress) => void>().optional()
 })

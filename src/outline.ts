@@ -1,14 +1,17 @@
-import type { NativeBinding, NativeModel, NativeSizes } from './binding.js'
+import { type AdapterSet, type Lora, noAdapters, setOf } from './adapter.js'
+import type { AdapterFacts, NativeAdapter, NativeBinding, NativeModel, NativeSizes } from './binding.js'
 import { fromAddon } from './errors.js'
 import type { Rung } from './ladder.js'
 import type { Taken } from './memory.js'
-import { openModel } from './model.js'
+import { openAdapter, openModel } from './model.js'
 import type { ResolvedOpenOptions } from './options.js'
 
 /** A model opened without its weights: its vocabulary, and what contexts of it would take. */
 export class Outline {
   readonly #binding: NativeBinding
   readonly #options: ResolvedOpenOptions
+  readonly #adapters: NativeAdapter[] = []
+  #set: AdapterSet = noAdapters
   /** To turn text into tokens with; no pool takes it. */
   readonly model: NativeModel
 
@@ -23,12 +26,23 @@ export class Outline {
     return new Outline(binding, options, await openModel(binding, path, { ...options, onLoad: undefined }, false))
   }
 
+  /**
+   * Pools have these adapters from now on, local ones. llama.cpp cannot lay them out without reading them, so their bytes
+   * are taken for as long as the outline is open. Throws what `openAdapter` does.
+   */
+  async adapt(lora: readonly Lora[]): Promise<{ readonly set: AdapterSet; readonly facts: readonly AdapterFacts[] }> {
+    for (const { path } of lora) this.#adapters.push(await openAdapter(this.#binding, this.model, path))
+    this.#set = setOf(lora, this.#adapters)
+    return { set: this.#set, facts: this.#adapters.map(({ facts }) => facts) }
+  }
+
   /** Throws what a pool of this shape would. */
   async pool(
     rung: Rung,
     { states, deterministic }: { readonly states: boolean; readonly deterministic: boolean }
   ): Promise<NativeSizes> {
-    return fromAddon(() => this.#binding.poolSizes(this.model, { ...this.#params(rung), states, deterministic }))
+    const params = { ...this.#params(rung), states, deterministic }
+    return fromAddon(() => this.#binding.poolSizes(this.model, params, this.#set.members))
   }
 
   async mirror(rung: Rung): Promise<NativeSizes> {
@@ -37,6 +51,7 @@ export class Outline {
 
   /** Idempotent. */
   close(): void {
+    for (const adapter of this.#adapters) adapter.close()
     this.model.close()
   }
 

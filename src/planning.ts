@@ -1,4 +1,5 @@
 /** The facts a plan rests on: measured sizes, free memory, the prompt's tokens. What follows from them is plan.ts. */
+import { localAdapters } from './adapter.js'
 import type { ModelFacts, NativeBinding } from './binding.js'
 import { expected, WinnowError } from './errors.js'
 import { type Rung, toBlock } from './ladder.js'
@@ -18,7 +19,7 @@ import { type Prompt, type PromptInput, readPrompt } from './prompt.js'
 import { Reranker } from './reward/reranker.js'
 import { type Present, RewardModel, type RewardModelOptions, resolveReward } from './reward/reward-model.js'
 import { RewardSizing } from './reward/sizing.js'
-import { roomsOf } from './rooms.js'
+import { adapterWeights, roomsOf } from './rooms.js'
 import { ownsModel, type Scorer } from './scorer.js'
 import { partsWithin } from './scorers/blend.js'
 import { rewardHead } from './scorers/head.js'
@@ -42,6 +43,8 @@ export interface Site {
   readonly options: ResolvedOpenOptions
   /** Whether the weights are in memory already. */
   readonly loaded: boolean
+  /** Whether an adapter is in memory already, by its path. Default: none is. */
+  readonly hasAdapter?: ((path: string) => boolean) | undefined
   /** Whether there is a reward head. */
   readonly head: boolean
   /** The pool at hand. */
@@ -81,11 +84,16 @@ export async function planRace(
   }
   try {
     const generator = await outlined(site.path, site.options)
+    // Before the outline takes memory for adapters, which it gives back.
+    const devices = site.binding.devices()
+    const lora = await localAdapters(race.lora, { ...site.options, signal })
+    const adapted = await generator.adapt(lora)
     const prompt = await readPrompt(generator.model, input, race.raw)
     const { deterministic } = race
     const maxTokens = fitTokens(generator.model.facts, prompt, race.maxTokens)
     const states = scorers.some(({ needs }) => needs.includes('states'))
-    const needs = { cellsPerStream: prompt.tokens.length + maxTokens, states, deterministic }
+    const cellsPerStream = prompt.tokens.length + maxTokens
+    const needs = { cellsPerStream, states, deterministic, adapters: adapted.set }
     const rewarding =
       reward === undefined ? null : await rewardOf(reward, present, outlined, generator, prompt, maxTokens)
     const { held } = site
@@ -93,6 +101,7 @@ export async function planRace(
     const own = await generator.pool({ width: 1, cells: 1 }, needs)
     const models = [
       { sizes: own, loaded: site.loaded, mmap: site.options.mmap },
+      ...adapted.facts.map((facts) => adapterWeights(facts, site.hasAdapter?.(facts.path) === true)),
       ...(rewarding === null ? [] : [rewarding.weights])
     ]
     const freed = [...(held === null ? [] : takenOf(held.sizes)), ...(rewarding?.freed ?? [])]
@@ -103,7 +112,7 @@ export async function planRace(
       maxTokens,
       policy: race.policy,
       checkpoints: race.checkpoints,
-      room: roomsOf(site.binding.devices(), models, freed),
+      room: roomsOf(devices, models, freed),
       budget,
       ladder: race.policy.onFull === true,
       deterministic,

@@ -33,7 +33,10 @@ interface FailureRecord {
 
 /** A result as JSON, out of which it can be made again. */
 export interface ResultRecord
-  extends Pick<Result, 'text' | 'reason' | 'scorer' | 'policy' | 'checkpoints' | 'compute' | 'rungs' | 'waves'> {
+  extends Pick<
+    Result,
+    'text' | 'reason' | 'scorer' | 'policy' | 'checkpoints' | 'compute' | 'lora' | 'rungs' | 'waves'
+  > {
   readonly score: Plain
   /** Text and score are those of the record. */
   readonly winner: Omit<BranchRecord, 'text' | 'score'> | null
@@ -93,6 +96,8 @@ const recordSchema = z.looseObject({
   policy: z.string(),
   checkpoints: z.string(),
   compute: z.looseObject({}),
+  // Records of before there were any have none.
+  lora: z.array(z.looseObject({ file: z.string(), sha256: z.string(), scale: z.number() })).optional(),
   rungs: z.array(z.looseObject({ width: z.number(), cells: z.number() })),
   waves: z.number(),
   winner: branchSchema.nullable(),
@@ -113,6 +118,7 @@ export function resultOf({ winner, others, seed, score, choice, failure, ...reco
   const won = winner === null ? null : branchOf({ ...winner, text: record.text, score })
   return {
     ...record,
+    lora: record.lora ?? [],
     score: number(score),
     winner: won,
     branches: [...(won === null ? [] : [won]), ...others.map(branchOf)].sort((a, b) => a.id - b.id),

@@ -1,3 +1,4 @@
+import type { LoraRecord } from './adapter.js'
 import type { NativeModel } from './binding.js'
 import type { Branch, BranchStatus, Score } from './branch.js'
 import { expected, fromAddon, type WinnowError } from './errors.js'
@@ -93,6 +94,8 @@ export interface Result {
   readonly policy: string
   readonly checkpoints: string
   readonly compute: Compute
+  /** The adapters it was written with, by the paths of their files. */
+  readonly lora: readonly LoraRecord[]
   /** Shapes its pool took one after the other, where memory decided; empty otherwise. */
   readonly rungs: readonly Rung[]
   /** Parts in which the candidates were written; 1 where all were there at once. */
@@ -101,7 +104,7 @@ export interface Result {
 }
 
 /** A race as a value, but for what was foreseen of it. */
-export type Outcome = Omit<Result, 'expected' | 'compute'>
+export type Outcome = Omit<Result, 'expected' | 'compute' | 'lora'>
 
 /** Picks the winner and turns the race into a value. */
 export async function concludeRace(round: Round): Promise<Outcome> {

@@ -1,10 +1,10 @@
-import type { NativeDevice, NativeSizes } from './binding.js'
+import type { AdapterFacts, NativeDevice } from './binding.js'
 import { bytesOf, type Room, type Taken } from './memory.js'
 
-/** Weights of a model that a race needs. */
+/** Weights of a model or an adapter that a race needs. */
 export interface Weights {
   /** Of any context of it. */
-  readonly sizes: NativeSizes
+  readonly sizes: { readonly devices: readonly { readonly device: string; readonly weights: number }[] }
   /** Whether they are in memory already. */
   readonly loaded: boolean
   readonly mmap: boolean
@@ -30,4 +30,9 @@ export function roomsOf(devices: readonly NativeDevice[], models: readonly Weigh
     const bytes = back + free - pending.reduce((sum, weights) => sum + weights, 0)
     return { device: name, bytes: Math.max(0, Math.floor(bytes)), host }
   })
+}
+
+/** Those of adapters are read, never mapped. */
+export function adapterWeights({ devices }: AdapterFacts, loaded: boolean): Weights {
+  return { sizes: { devices: devices.map(({ device, bytes }) => ({ device, weights: bytes })) }, loaded, mmap: false }
 }

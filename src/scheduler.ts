@@ -4,7 +4,7 @@ import { WinnowError } from './errors.js'
 import { Heat } from './heat.js'
 import { maxStreams } from './layout.js'
 import { Lease } from './lease.js'
-import { type PoolNeeds, type Streams, serves } from './streams.js'
+import { haveSameAdapters, type PoolNeeds, type Streams, serves } from './streams.js'
 
 interface Waiting {
   readonly needs: PoolNeeds
@@ -14,7 +14,7 @@ interface Waiting {
 
 /**
  * Lets any number of races share the engine's one pool. Races get their streams in the order they ask: a race that ends,
- * or loses branches, makes room for the next. One that needs another pool (longer streams, more of them) has its turn when
+ * or loses branches, makes room for the next. One that needs another pool (longer streams, more of them, other adapters) has its turn when
  * those before it have ended, and nobody overtakes it.
  */
 export class Scheduler {
@@ -149,7 +149,8 @@ export class Scheduler {
     let all = first
     for (const { needs } of this.#waiting.slice(1)) {
       const streams = all.streams + needs.streams
-      if (needs.exact === true || needs.deterministic !== first.deterministic || streams > this.#shared) break
+      const alike = needs.deterministic === first.deterministic && haveSameAdapters(needs, first)
+      if (needs.exact === true || !alike || streams > this.#shared) break
       const cellsPerStream = Math.max(all.cellsPerStream, needs.cellsPerStream)
       all = { ...all, streams, cellsPerStream, states: all.states || needs.states }
     }

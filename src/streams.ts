@@ -1,3 +1,4 @@
+import { type AdapterSet, noAdapters } from './adapter.js'
 import type { NativeBinding, NativeModel, NativePool, NativeSizes } from './binding.js'
 import { WinnowError } from './errors.js'
 import { toBlock } from './ladder.js'
@@ -10,6 +11,8 @@ export interface PoolNeeds {
   readonly cellsPerStream: number
   readonly states: boolean
   readonly deterministic: boolean
+  /** Default: none. */
+  readonly adapters?: AdapterSet | undefined
   /** Just this shape, for a race that has the pool alone and may reshape it. */
   readonly exact?: boolean
   /** Cells of one cache that all share, in all; only where `exact`. Default: streams. */
@@ -28,13 +31,14 @@ export interface HeldPool {
 const growth = 2
 
 /**
- * The pools that serve these needs, in the order in which they are tried: the one at hand where it serves; one grown in
- * both directions, so that races of different shapes do not take turns making pools, unless most of its cells would be
+ * The pools that serve these needs, in the order in which they are tried: the one at hand where it serves, if with other
+ * adapters; one grown in both directions, so that races of different shapes do not take turns making pools, unless most of its cells would be
  * nobody's (many short streams and few long ones make many long ones); one of just this shape.
  */
 export function poolsFor(held: PoolNeeds | null, needs: PoolNeeds): readonly PoolNeeds[] {
   if (held === null || needs.exact === true) return [needs]
   if (serves(held, needs)) return [held]
+  if (servesAdapted(held, needs)) return [{ ...held, adapters: needs.adapters }, needs]
   const grown = {
     ...needs,
     streams: Math.max(needs.streams, held.streams),
@@ -67,6 +71,8 @@ export class Streams {
     const held = this.#pool
     const [first = needs, ...others] = poolsFor(held?.needs ?? null, needs)
     if (held !== null && first === held.needs) return held.pool
+    const adaptable = held !== null && needs.exact !== true && servesAdapted(held.needs, needs)
+    if (adaptable && (await this.#adapted(held, first))) return held.pool
     await this.drop()
     if (others.length > 0) {
       const grown = await this.#create(first).catch((error: unknown) => {
@@ -78,6 +84,18 @@ export class Streams {
     return this.#create(needs)
   }
 
+  /** Whether the pool at hand, which has no race, has the adapters of these needs now. Where not, it is of no more use. */
+  async #adapted({ pool }: { readonly pool: NativePool }, needs: PoolNeeds): Promise<boolean> {
+    try {
+      await pool.adapt((needs.adapters ?? noAdapters).members)
+      this.#pool = { pool, needs, sizes: await pool.sizes() }
+      return true
+    } catch (error) {
+      this.#options.logger.debug({ error }, 'the pool at hand did not take other adapters')
+      return false
+    }
+  }
+
   /** Frees the pool: it is no longer wanted, or no longer to be trusted. */
   async drop(): Promise<void> {
     const held = this.#pool
@@ -87,10 +105,12 @@ export class Streams {
 
   async #create(needs: PoolNeeds): Promise<NativePool> {
     const { threads, batch, kvType, flashAttention, logger } = this.#options
-    logger.debug(needs, 'making a pool')
+    const { adapters = noAdapters, ...shape } = needs
+    logger.debug({ ...shape, adapters: adapters.key }, 'making a pool')
     try {
-      const pool = await this.#binding.createPool(this.#model, { ...needs, threads, batch, kvType, flashAttention })
+      const pool = await this.#binding.createPool(this.#model, { ...shape, threads, batch, kvType, flashAttention })
       try {
+        if (adapters.members.length > 0) await pool.adapt(adapters.members)
         const sizes = await pool.sizes()
         this.#pool = { pool, needs: { ...needs, cellsPerStream: pool.occupancy().cellsPerStream }, sizes }
         return pool
@@ -112,8 +132,19 @@ export function serves(has: PoolNeeds, needs: PoolNeeds): boolean {
     has.deterministic === needs.deterministic &&
     has.unifiedCells === undefined &&
     needs.unifiedCells === undefined &&
+    haveSameAdapters(has, needs) &&
     (has.states || !needs.states)
   )
+}
+
+/** Whether races of the one are written with the adapters of the other. */
+export function haveSameAdapters(a: PoolNeeds, b: PoolNeeds): boolean {
+  return (a.adapters ?? noAdapters).key === (b.adapters ?? noAdapters).key
+}
+
+/** Whether it will do once it has the adapters of these needs. */
+function servesAdapted(held: PoolNeeds, needs: PoolNeeds): boolean {
+  return serves({ ...held, adapters: needs.adapters }, needs)
 }
 
 function cellsOf({ streams, cellsPerStream }: PoolNeeds): number {

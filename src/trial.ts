@@ -1,3 +1,4 @@
+import type { Lora } from './adapter.js'
 import type { Arm } from './arm.js'
 import type { Engine } from './engine.js'
 import type { SamplingOptions } from './options.js'
@@ -14,6 +15,8 @@ export interface Conditions {
   readonly maxTokens: number
   readonly deterministic: boolean
   readonly raw: boolean
+  /** Default: none. */
+  readonly lora?: readonly Lora[]
 }
 
 /** What was measured on one prompt under one arm; one line of a bench's file. */
@@ -69,7 +72,7 @@ export async function runArm(
   conditions: Conditions,
   signal: AbortSignal | undefined
 ): Promise<Result> {
-  const { seed, sampling, maxTokens, deterministic, raw } = conditions
+  const { seed, sampling, maxTokens, deterministic, raw, lora } = conditions
   const scorer = arm.scorer ?? undefined
   const result = await engine.bestOf(n, problem.prompt, {
     policy: arm.policy,
@@ -80,6 +83,7 @@ export async function runArm(
     maxTokens,
     deterministic,
     raw,
+    lora,
     signal
   })
   // A row must be about the arm, not about where its scorer broke.

@@ -49,6 +49,7 @@ function resultFor(prompt: PromptInput, n = 3, changes: Partial<Result> = {}): R
     policy: 'best-of-n',
     checkpoints: 'doubling:32',
     compute: { threads: 1, batch: 512, kvType: 'f16', flashAttention: 'auto', gpu: 'cpu', layout: 'streams' },
+    lora: [],
     rungs: [],
     waves: 1,
     seed: 2n ** 63n,

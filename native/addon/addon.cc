@@ -13,6 +13,7 @@
 #include <dlfcn.h>
 #endif
 
+#include "adapter_wrap.h"
 #include "addon_data.h"
 #include "backend.h"
 #include "confidence.h"
@@ -121,6 +122,7 @@ Napi::Object start_addon(Napi::Env env, Napi::Object exports) {
   data->jobs->on_tick(drain_log);
   shut_down_on_exit(env);
   data->model_class = ModelWrap::define(env);
+  data->adapter_class = AdapterWrap::define(env);
   data->head_class = HeadWrap::define(env);
   data->pool_class = PoolWrap::define(env);
   data->mirror_class = MirrorWrap::define(env);
@@ -137,6 +139,7 @@ Napi::Object start_addon(Napi::Env env, Napi::Object exports) {
   exports["systemInfo"] = Napi::Function::New(env, say_system_info, "systemInfo");
   exports["setLogger"] = Napi::Function::New(env, set_logger, "setLogger");
   exports["loadModel"] = Napi::Function::New(env, ModelWrap::load, "loadModel");
+  exports["loadAdapter"] = Napi::Function::New(env, AdapterWrap::load, "loadAdapter");
   exports["loadHead"] = Napi::Function::New(env, HeadWrap::load, "loadHead");
   exports["createPool"] = Napi::Function::New(env, PoolWrap::create, "createPool");
   exports["createMirror"] = Napi::Function::New(env, MirrorWrap::create, "createMirror");

@@ -15,7 +15,7 @@ struct AddonData {
   std::shared_ptr<Jobs> jobs;
   std::shared_ptr<LogRing> log;
   Napi::FunctionReference logger;
-  Napi::FunctionReference model_class, head_class, pool_class, mirror_class, ranker_class;
+  Napi::FunctionReference model_class, adapter_class, head_class, pool_class, mirror_class, ranker_class;
   // Only the addon makes instances: set around a constructor call, taken by it. JavaScript can reach the
   // constructors through `instance.constructor`, and finds nothing here.
   void* constructing = nullptr;

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "adapter_wrap.h"
 #include "convert.h"
 #include "fork_values.h"
 #include "head_wrap.h"
@@ -17,12 +18,12 @@ using Handle = KvHandle<Pool>;
 Napi::FunctionReference PoolWrap::define(Napi::Env env) {
   return Napi::Persistent(
       DefineClass(env, "NativePool",
-                  {InstanceMethod<&PoolWrap::prefill>("prefill"), InstanceMethod<&PoolWrap::fork>("fork"),
-                   InstanceMethod<&PoolWrap::advance>("advance"), InstanceMethod<&PoolWrap::kill>("kill"),
-                   InstanceMethod<&PoolWrap::park>("park"), InstanceMethod<&PoolWrap::resume>("resume"),
-                   InstanceMethod<&PoolWrap::reshape>("reshape"), InstanceMethod<&PoolWrap::end>("end"),
-                   InstanceMethod<&PoolWrap::score>("score"), InstanceMethod<&PoolWrap::states>("states"),
-                   InstanceMethod<&PoolWrap::confidence>("confidence"),
+                  {InstanceMethod<&PoolWrap::adapt>("adapt"), InstanceMethod<&PoolWrap::prefill>("prefill"),
+                   InstanceMethod<&PoolWrap::fork>("fork"), InstanceMethod<&PoolWrap::advance>("advance"),
+                   InstanceMethod<&PoolWrap::kill>("kill"), InstanceMethod<&PoolWrap::park>("park"),
+                   InstanceMethod<&PoolWrap::resume>("resume"), InstanceMethod<&PoolWrap::reshape>("reshape"),
+                   InstanceMethod<&PoolWrap::end>("end"), InstanceMethod<&PoolWrap::score>("score"),
+                   InstanceMethod<&PoolWrap::states>("states"), InstanceMethod<&PoolWrap::confidence>("confidence"),
                    InstanceMethod<&PoolWrap::occupancy>("occupancy"), InstanceMethod<&PoolWrap::sizes>("sizes"),
                    InstanceMethod<&PoolWrap::abort>("abort"), InstanceMethod<&PoolWrap::close>("close")}));
 }
@@ -46,6 +47,11 @@ PoolWrap::PoolWrap(const Napi::CallbackInfo& info)
 
 void PoolWrap::Finalize(Napi::BasicEnv env) {
   if (handle_ != nullptr) handle_->disown(env);
+}
+
+Napi::Value PoolWrap::adapt(const Napi::CallbackInfo& info) {
+  const AdapterSet adapters = AdapterWrap::unwrap_all(info[0]);
+  return handle_->start(info.Env(), [=](Pool& pool) { pool.adapt(adapters); });
 }
 
 Napi::Value PoolWrap::prefill(const Napi::CallbackInfo& info) {

@@ -19,6 +19,7 @@ class PoolWrap : public Napi::ObjectWrap<PoolWrap> {
   void Finalize(Napi::BasicEnv env) override;
 
  private:
+  Napi::Value adapt(const Napi::CallbackInfo& info);
   Napi::Value prefill(const Napi::CallbackInfo& info);
   Napi::Value fork(const Napi::CallbackInfo& info);
   Napi::Value advance(const Napi::CallbackInfo& info);

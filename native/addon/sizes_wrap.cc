@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "adapter_wrap.h"
 #include "addon_data.h"
 #include "model_wrap.h"
 #include "pool_values.h"
@@ -11,20 +12,23 @@
 namespace winnow {
 namespace {
 
-Napi::Value ask(const Napi::CallbackInfo& info, const PoolParams& params, bool mirror) {
+Napi::Value ask(const Napi::CallbackInfo& info, const PoolParams& params, bool mirror, const AdapterSet& adapters) {
   const std::shared_ptr<Model> model = ModelWrap::unwrap(info[0]);
   using Worker = PromiseWorker<ContextSizes>;
   Worker::Steps steps;
-  steps.work = [=] { return context_sizes(*model, params, mirror); };
+  steps.work = [=] { return context_sizes(*model, params, mirror, adapters); };
   steps.convert = from_sizes;
   return Worker::run(*AddonData::of(info.Env()).jobs, info.Env(), std::move(steps));
 }
 
 }  // namespace
 
-Napi::Value pool_sizes(const Napi::CallbackInfo& info) { return ask(info, to_pool_params(info[1]), false); }
+Napi::Value pool_sizes(const Napi::CallbackInfo& info) {
+  const AdapterSet adapters = info[2].IsUndefined() ? AdapterSet() : AdapterWrap::unwrap_all(info[2]);
+  return ask(info, to_pool_params(info[1]), false, adapters);
+}
 
-Napi::Value mirror_sizes(const Napi::CallbackInfo& info) { return ask(info, to_mirror_params(info[1]), true); }
+Napi::Value mirror_sizes(const Napi::CallbackInfo& info) { return ask(info, to_mirror_params(info[1]), true, {}); }
 
 Napi::Value from_sizes(Napi::Env env, const ContextSizes& sizes) {
   Napi::Array devices = Napi::Array::New(env, sizes.devices.size());

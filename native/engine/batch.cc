@@ -24,6 +24,16 @@ Batch::Batch(std::shared_ptr<Model> model, const llama_context_params& params, i
   threads_->attach(context_.get());
 }
 
+void Batch::adapt(const AdapterSet& adapters) {
+  try {
+    set_adapters(context_.get(), *model_, adapters);
+  } catch (const EngineError& error) {
+    dead_ = dead_ || error.code() != "OPTION_INVALID";
+    throw;
+  }
+  adapters_ = adapters;
+}
+
 void Batch::resize(int rows) {
   const std::size_t count = static_cast<std::size_t>(rows);
   tokens_.resize(count);
@@ -62,7 +72,8 @@ bool Batch::compute(int rows, const char* verb, const std::function<int(llama_co
   } catch (const EngineError&) {
     dead_ = true;
     if (thread_count_ > 1) {
-      keep_forever({model_, std::shared_ptr<void>(std::move(threads_)), std::shared_ptr<void>(std::move(context_))});
+      keep_forever({model_, std::make_shared<AdapterSet>(adapters_), std::shared_ptr<void>(std::move(threads_)),
+                    std::shared_ptr<void>(std::move(context_))});
     }
     throw;
   } catch (const std::exception& error) {

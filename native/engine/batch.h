@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "adapter.h"
 #include "compute_threads.h"
 #include "model.h"
 
@@ -35,7 +36,9 @@ class Batch {
 
   const std::shared_ptr<Model>& model() const { return model_; }
   llama_context* context() const { return context_.get(); }  // nullptr after some of the failures
-  void resize(int rows);                                     // once, before the first row is set
+  // Computes with these from now on. Throws what set_adapters does, and ends this batch where that leaves it useless.
+  void adapt(const AdapterSet& adapters);
+  void resize(int rows);  // once, before the first row is set
   int rows() const { return static_cast<int>(tokens_.size()); }
   void set_row(int row, Token token, int position, int sequence, bool output);
 
@@ -56,6 +59,7 @@ class Batch {
   static bool on_interrupt(void* data);
 
   std::shared_ptr<Model> model_;  // outlives the context
+  AdapterSet adapters_;           // likewise
   const std::atomic<bool>& abort_;
   const int thread_count_;
   Clock::time_point deadline_ = Clock::time_point::max();

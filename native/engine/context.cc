@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <iterator>
 #include <limits>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -116,6 +117,7 @@ llama_context_params context_params(const PoolParams& params, int outputs) {
 }
 
 OwnedContext make_context(const Model& model, const llama_context_params& params) {
+  const std::lock_guard lock(model.layout_mutex());
   const AssertGuard guard;
   clear_last_log();
   try {

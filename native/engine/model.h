@@ -77,6 +77,9 @@ class Model {
   // Made at the first call; takes tens of milliseconds for a large vocabulary. Throws NO_TOKENIZER. Thread-safe.
   std::shared_ptr<const Pieces> pieces() const;
   bool has_weights() const { return has_weights_; }
+  // Held while a context is laid out or an adapter comes or goes: llama.cpp counts a model's adapters for the one, and
+  // changes their list for the other, on whichever threads these are.
+  std::mutex& layout_mutex() const { return layout_mutex_; }
 
   llama_model* raw() const { return model_; }
   const llama_vocab* vocab() const { return vocab_; }
@@ -88,6 +91,7 @@ class Model {
   const llama_vocab* vocab_ = nullptr;
   ModelFacts facts_;
   bool has_weights_ = true;
+  mutable std::mutex layout_mutex_;
   mutable std::mutex pieces_mutex_;
   mutable std::shared_ptr<const Pieces> pieces_;
 };

@@ -39,6 +39,16 @@ std::unique_ptr<Pool> Pool::create(std::shared_ptr<Model> model, const PoolParam
   return pool;
 }
 
+void Pool::adapt(const AdapterSet& adapters) {
+  state_->streams->require_usable();
+  const std::size_t races = state_->branches.races().size();
+  if (races > 0) {
+    throw EngineError(
+        "POOL_BUSY", "Expected a pool without races for other adapters but received one with " + std::to_string(races));
+  }
+  state_->streams->adapt(adapters);
+}
+
 // Cells for the longest beginning of the prompt that somebody holds, the last token apart; how many.
 int Pool::State::copy_beginning(const std::vector<Token>& prompt, int stream) {
   if (streams->params().deterministic || streams->unified() || !streams->movable()) return 0;

@@ -150,6 +150,10 @@ class Pool {
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
+  // What races are decoded with from now on, in place of other adapters. Throws POOL_BUSY while there is a race: cells
+  // decoded with other adapters are no good with these; what set_adapters does, and then this pool may be dead.
+  void adapt(const AdapterSet& adapters);
+
   // A new race: its prompt is decoded once, into a free stream. The beginning it shares with a prompt that is held
   // already is copied, not decoded, unless `deterministic` or in a unified cache. Cut short it leaves nothing behind.
   // Throws PROMPT_EMPTY, PROMPT_TOO_LONG (needs room for one more token), TOKEN_INVALID, STREAMS_FULL.

@@ -33,13 +33,12 @@ std::string host_name() {
   return cpu == nullptr ? "CPU" : ggml_backend_dev_name(cpu);
 }
 
-// Pinned memory belongs to a GPU and lies in the host's.
-std::string device_of(ggml_backend_buffer_type_t type, const std::string& host) {
-  ggml_backend_dev_t const device = ggml_backend_buft_get_device(type);
-  return device == nullptr || ggml_backend_buft_is_host(type) ? host : ggml_backend_dev_name(device);
-}
-
 }  // namespace
+
+std::string device_of(ggml_backend_buffer_type* type) {
+  ggml_backend_dev_t const device = ggml_backend_buft_get_device(type);
+  return device == nullptr || ggml_backend_buft_is_host(type) ? host_name() : ggml_backend_dev_name(device);
+}
 
 ContextSizes sizes_of(const Model& model, const llama_context* context, int outputs, const PoolParams& params) {
   const ModelFacts& facts = model.facts();
@@ -48,7 +47,7 @@ ContextSizes sizes_of(const Model& model, const llama_context* context, int outp
   {
     const AssertGuard guard;
     for (const auto& [type, part] : llama_get_memory_breakdown(context)) {
-      DeviceSizes& sizes = by_device[device_of(type, host)];
+      DeviceSizes& sizes = by_device[device_of(type)];
       sizes.weights += part.model;
       sizes.cells += part.context;
       sizes.compute += part.compute;
@@ -67,7 +66,7 @@ ContextSizes sizes_of(const Model& model, const llama_context* context, int outp
   return all;
 }
 
-ContextSizes context_sizes(const Model& model, const PoolParams& requested, bool mirror) {
+ContextSizes context_sizes(const Model& model, const PoolParams& requested, bool mirror, const AdapterSet& adapters) {
   if (model.has_weights()) {
     throw EngineError("OPTION_INVALID", "Expected a model opened without weights for the sizes but received '" +
                                             model.facts().path + "', which has them");
@@ -101,6 +100,7 @@ ContextSizes context_sizes(const Model& model, const PoolParams& requested, bool
                                            std::to_string(cells) + " cells, " + std::to_string(bytes) + " bytes");
   }
   const OwnedContext context = make_context(model, options);
+  if (!adapters.empty()) set_adapters(context.get(), model, adapters);
   return sizes_of(model, context.get(), static_cast<int>(options.n_outputs_max), params);
 }
 

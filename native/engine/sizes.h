@@ -9,6 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "adapter.h"
+
+struct ggml_backend_buffer_type;
 struct llama_context;
 
 namespace winnow {
@@ -30,12 +33,17 @@ struct ContextSizes {
   std::vector<DeviceSizes> devices;
 };
 
-// What a pool of these parameters would take; with `mirror`, a mirror. Cells are exact. Throws OPTION_INVALID (for a
+// What a pool of these parameters would take that computes with these adapters; with `mirror`, a mirror. The adapters'
+// own bytes are not in it (AdapterFacts has them). Cells are exact. Throws OPTION_INVALID (for a
 // model with weights too: that one would allocate), MODEL_UNSUPPORTED for an encoder, CONTEXT_TOO_LONG, OUT_OF_MEMORY
 // where the cells cannot be counted or not even the notes fit.
-ContextSizes context_sizes(const Model& model, const PoolParams& params, bool mirror = false);
+ContextSizes context_sizes(const Model& model, const PoolParams& params, bool mirror = false,
+                           const AdapterSet& adapters = {});
 
 // What a context of Streams has taken; of one row of outputs: the logits and, with states, the state.
 ContextSizes sizes_of(const Model& model, const llama_context* context, int outputs, const PoolParams& params);
+
+// Whose memory such a buffer lies in. Pinned memory belongs to a GPU and lies in the host's.
+std::string device_of(ggml_backend_buffer_type* type);
 
 }  // namespace winnow

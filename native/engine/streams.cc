@@ -105,6 +105,7 @@ void Streams::make() {
   // Rounding up to a block never extends a branch beyond what the model was trained on.
   limit_ = std::min(params_.cells_per_stream, facts.context_train);
   prompt_rows_ = std::min(params_.batch, static_cast<int>(llama_n_batch(context)));
+  if (!adapters_.empty()) batch->adapt(adapters_);
   batch->resize(std::max(count_, prompt_rows_));
   batch_ = std::move(batch);
 }
@@ -132,6 +133,11 @@ void Streams::remake(int streams, int cells_per_stream) {
   copies_pending_ = false;
   params_ = wanted;
   make();
+}
+
+void Streams::adapt(const AdapterSet& adapters) {
+  batch_->adapt(adapters);
+  adapters_ = adapters;
 }
 
 bool Streams::decode(int rows) {

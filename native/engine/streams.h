@@ -46,6 +46,10 @@ class Streams {
   std::uint64_t bytes() const { return bytes_; }
   ContextSizes sizes() const;  // what llama.cpp has allocated for it
 
+  // Computes with these adapters from now on. Of what was decoded with others nothing may be left. Throws what
+  // set_adapters does; what leaves a context useless ends these streams.
+  void adapt(const AdapterSet& adapters);
+
   void set_row(int row, Token token, int position, int stream, bool output) {
     batch_->set_row(row, token, position, stream, output);
   }
@@ -106,6 +110,7 @@ class Streams {
   std::shared_ptr<Model> model_;
   const std::atomic<bool>* abort_ = nullptr;
   int outputs_ = 0;  // as asked for
+  AdapterSet adapters_;
   PoolParams params_;
   int count_ = 0;
   int least_rows_ = 1;

@@ -9,11 +9,11 @@ export type Identity = Readonly<Record<string, unknown>>
 export function identityOf(
   { schemaVersion, versions, hardware, model, head }: Awaited<ReturnType<typeof provenanceOf>>,
   prompts: string,
-  { seed, ...conditions }: Conditions,
+  { seed, lora: _, ...conditions }: Conditions,
   compute: ReturnType<typeof computeOf>
 ): Identity {
   // Memory changes neither what is written nor how fast, and may be counted otherwise after a restart.
-  const { memoryBytes: _, devices, ...machine } = hardware
+  const { memoryBytes: __, devices, ...machine } = hardware
   return {
     schemaVersion,
     versions,

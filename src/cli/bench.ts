@@ -11,6 +11,7 @@ import { nativeRules } from '../sampling-rules.js'
 import type { Conditions } from '../trial.js'
 import { benchStyles } from './bench-report.js'
 import { add, number } from './flag.js'
+import { readLora } from './lora.js'
 import { measure } from './measurement.js'
 import { invocationOf } from './provenance.js'
 import { addRerankerFlag, addRewardFlags, type RewardFlags } from './reward.js'
@@ -75,7 +76,7 @@ async function bench(
   invocation: string
 ): Promise<number> {
   const { alpha, margin, right, hopeless, checkpoints } = flags
-  const conditions = await conditionsOf(flags)
+  const common = await conditionsOf(flags)
   if (!benchStyles.includes(flags.output))
     throw expected('OPTION_INVALID', `one of ${benchStyles.join(', ')}`, '--output', flags.output)
   if (!Number.isSafeInteger(flags.limit) || flags.limit < 0) {
@@ -86,11 +87,13 @@ async function bench(
     const scorers = { scorer: rewards.default, scorers: (name: string) => rewards.named(name) }
     const arms = parseArms(splitArms(flags.policies), { alpha, margin, right, hopeless, checkpoints, ...scorers })
     const problems = await readProblems(flags.prompts, flags.limit === 0 ? undefined : flags.limit)
+    const { lora, records } = await readLora(flags, opening)
+    const conditions = { ...common, lora }
     return withEngine(open, flags.model, workplace, async (engine) => {
       const compute = computeOf(opening)
       const reward = await rewards.provenance()
-      const measurement = { engine, problems, arms, conditions, compute, reward, flags, interruption, invocation }
-      return await measure(terminal, measurement)
+      const asked = { problems, arms, conditions, compute, reward, lora: records, flags, invocation }
+      return await measure(terminal, { engine, interruption, ...asked })
     })
   })
 }

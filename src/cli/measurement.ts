@@ -1,4 +1,5 @@
 import { basename } from 'node:path'
+import { contentsOf, type LoraRecord } from '../adapter.js'
 import type { Arm } from '../arm.js'
 import { type Failure, referenceOf, rowsOf, runBench } from '../bench.js'
 import type { Engine } from '../engine.js'
@@ -12,6 +13,7 @@ import { BenchFile } from './bench-file.js'
 import { identityOf } from './bench-identity.js'
 import { type BenchStyle, benchReport } from './bench-report.js'
 import { exit, type Interruption } from './exit.js'
+import { loraIn } from './lora.js'
 import { ProgressLine } from './progress-line.js'
 import { provenanceOf } from './provenance.js'
 import type { RewardProvenance } from './reward.js'
@@ -27,6 +29,8 @@ export interface Measurement {
   readonly compute: ReturnType<typeof computeOf>
   /** Which reward model scores, where one does. */
   readonly reward: RewardProvenance
+  /** The adapters of every arm. */
+  readonly lora: readonly LoraRecord[]
   readonly flags: BenchFlags
   readonly interruption: Interruption
   /** The command as it was typed. */
@@ -35,10 +39,14 @@ export interface Measurement {
 
 /** Measures, keeps every row as it comes, and prints the summaries. Resolves with the exit code. */
 export async function measure(terminal: Terminal, measurement: Measurement): Promise<number> {
-  const { engine, problems, arms, conditions, compute, reward, flags, interruption } = measurement
+  const { engine, problems, arms, conditions, compute, reward, lora, flags, interruption } = measurement
   const provenance = await provenanceOf(engine)
   const prompts = { file: basename(flags.prompts), sha256: await sha256(flags.prompts) }
-  const identity = { ...identityOf(provenance, prompts.sha256, conditions, compute), rewardModel: reward }
+  const identity = {
+    ...identityOf(provenance, prompts.sha256, conditions, compute),
+    rewardModel: reward,
+    ...loraIn(contentsOf(lora))
+  }
   const file = flags.out === undefined ? null : await BenchFile.open(flags.out, identity)
   const done = rowsOf(file?.done ?? [], arms).filter((row) => row.prompt < problems.length)
   const rows: Row[] = [...done]
@@ -74,6 +82,7 @@ export async function measure(terminal: Terminal, measurement: Measurement): Pro
   const result = () => ({
     ...provenance,
     rewardModel: reward,
+    ...loraIn(lora),
     ...settingsOf(measurement),
     prompts: { ...prompts, requested: problems.length, complete: summaries[0]?.prompts ?? 0, failures },
     interrupted,
@@ -92,7 +101,7 @@ export async function measure(terminal: Terminal, measurement: Measurement): Pro
 
 /** What a result needs beside it to be made again, as far as the bench itself goes. */
 function settingsOf({ arms, conditions, compute, flags, invocation }: Measurement) {
-  const { seed, ...shared } = conditions
+  const { seed, lora: _, ...shared } = conditions
   return {
     command: invocation,
     seed: String(seed),

@@ -13,6 +13,7 @@ import { planRace, type Site } from '../planning.js'
 import { nativeRules } from '../sampling-rules.js'
 import { exit } from './exit.js'
 import { add, seconds } from './flag.js'
+import { loraIn, readLora } from './lora.js'
 import { machineOf } from './provenance.js'
 import {
   addDeterministicFlag,
@@ -67,7 +68,8 @@ async function showPlan(terminal: Terminal, argument: string | undefined, flags:
   return atWork(terminal, flags, async ({ interruption, opening, rewards }) => {
     try {
       const { head } = opening
-      const options = { ...raceOf(flags, rewards), reward: rewards.options ?? undefined }
+      const { lora, records } = await readLora(flags, opening)
+      const options = { ...raceOf(flags, rewards), lora, reward: rewards.options ?? undefined }
       const { binding } = loadBinding({ gpu: opening.gpu })
       const site: Site = {
         binding,
@@ -80,7 +82,8 @@ async function showPlan(terminal: Terminal, argument: string | undefined, flags:
         shared: false
       }
       const plan = await planRace(site, flags.candidates, prompt, options, interruption.signal)
-      const text = flags.json ? await jsonOf(plan, site, flags, rewards, computeOf(opening), prompt) : textOf(plan)
+      const about = { ...computeOf(opening), ...loraIn(records) }
+      const text = flags.json ? await jsonOf(plan, site, flags, rewards, about, prompt) : textOf(plan)
       terminal.stdout.write(`${text}\n`)
       return plan.admitted ? exit.done : exit.environment
     } catch (error) {
@@ -122,10 +125,11 @@ async function jsonOf(
   { binding, path }: Site,
   flags: PlanFlags,
   rewards: RewardModels,
-  compute: ReturnType<typeof computeOf>,
+  about: ReturnType<typeof computeOf> & ReturnType<typeof loraIn>,
   prompt: string
 ): Promise<string> {
   const runtime = { addon: binding.addonVersion, llama: binding.llamaVersion(), devices: binding.devices() }
+  const { lora, ...compute } = about
   const { policy, scorer, alpha, checkpoints, raw, deterministic, compare, budget } = flags
   const options = {
     policy,
@@ -142,6 +146,7 @@ async function jsonOf(
     ...machineOf(runtime),
     model: { file: basename(path), sha256: await sha256(path) },
     rewardModel: await rewards.provenance(),
+    ...(lora !== undefined && { lora }),
     options,
     prompt,
     plan

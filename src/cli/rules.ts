@@ -24,6 +24,7 @@ export interface RuleFlags {
 /** Flags whose text may be JSON of these kinds, by name: a project's settings may have it as it is. */
 export const jsonFlags: Readonly<Record<string, (value: unknown) => boolean>> = {
   logitBias: isObject,
+  lora: Array.isArray,
   stop: Array.isArray
 }
 

@@ -9,6 +9,7 @@ import { nativeRules } from '../sampling-rules.js'
 import { exit } from './exit.js'
 import { add, seconds } from './flag.js'
 import { LiveView } from './live-view.js'
+import { readLora } from './lora.js'
 import {
   addDeterministicFlag,
   addPolicyFlags,
@@ -58,7 +59,8 @@ async function run(
   const n = resolveCandidates(flags.candidates)
   return atWork(terminal, flags, async (workplace) => {
     const { interruption, opening, rewards } = workplace
-    const options = raceOptionsOf(flags, rewards)
+    const { lora } = await readLora(flags, opening)
+    const options = { ...raceOptionsOf(flags, rewards), lora }
     await nativeRules(resolveBestOf(options).sampling)
     return withEngine(open, flags.model, workplace, async (engine) => {
       if (!flags.quiet && argument === undefined) terminal.stderr.write(`${prompt}\n\n`)

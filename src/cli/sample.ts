@@ -6,6 +6,7 @@ import type { MapOptions } from '../map.js'
 import { resolveBestOf, resolveCandidates } from '../options.js'
 import { nativeRules } from '../sampling-rules.js'
 import { add, number, requiredPath, seconds } from './flag.js'
+import { readLora } from './lora.js'
 import { openPrompts, promptFormats } from './prompts.js'
 import { invocationOf } from './provenance.js'
 import { addDeterministicFlag, addPolicyFlags, type OneRaceFlags, ownSettings, raceOptionsOf } from './race.js'
@@ -74,7 +75,8 @@ async function sample(
   }
   return atWork(terminal, flags, async (workplace) => {
     const { interruption, opening, rewards } = workplace
-    const race = raceOptionsOf({ ...flags, compare: false }, rewards)
+    const { lora, records } = await readLora(flags, opening)
+    const race = { ...raceOptionsOf({ ...flags, compare: false }, rewards), lora }
     await nativeRules(resolveBestOf(race).sampling)
     const prompts = await openPrompts(path, flags.format, terminal)
     return withEngine(open, flags.model, workplace, async (engine) => {
@@ -87,7 +89,8 @@ async function sample(
       }
       const keep: MapOptions['keep'] = flags.all ? 'all' : 'winner'
       const options = { ...race, n, concurrency, keep, journal: out, identity }
-      return await write(terminal, { engine, prompts, options, opening, flags, interruption, invocation })
+      const about = { options, opening, lora: records, flags, invocation }
+      return await write(terminal, { engine, prompts, interruption, ...about })
     })
   })
 }

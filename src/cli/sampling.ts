@@ -1,8 +1,10 @@
 import { basename } from 'node:path'
+import type { Lora, LoraRecord } from '../adapter.js'
 import type { Engine } from '../engine.js'
 import { WinnowError } from '../errors.js'
 import { engineConditions, type MapOptions, map, type Unraced } from '../map.js'
 import { exit, type Interruption } from './exit.js'
+import { loraIn } from './lora.js'
 import { ProgressLine } from './progress-line.js'
 import type { Prompts } from './prompts.js'
 import { provenanceOf } from './provenance.js'
@@ -18,6 +20,8 @@ export interface Sampling {
   /** With n, the journal and its identity. */
   readonly options: MapOptions & { readonly n: number; readonly journal: string }
   readonly opening: ReturnType<typeof openOptionsOf>
+  /** The adapters of every race. */
+  readonly lora: readonly LoraRecord[]
   readonly flags: SampleFlags
   readonly interruption: Interruption
   /** The command as it was typed, but for secrets. */
@@ -28,14 +32,14 @@ export interface Sampling {
 export async function write(terminal: Terminal, sampling: Sampling): Promise<number> {
   const { engine, prompts, options, opening, flags, interruption } = sampling
   const { signal } = interruption
-  const conditions = await engineConditions(engine, opening.kvType)
+  const about = (lora: readonly Lora[]) => engineConditions(engine, opening.kvType, lora)
   const line = flags.quiet ? null : new ProgressLine(terminal)
   const tally = new Tally(prompts.count, options.n)
   const failures: Unraced[] = []
   let interrupted = false
   try {
     line?.say(tally.progress())
-    for await (const mapped of map(engine, prompts.all(), { ...options, signal }, async () => conditions)) {
+    for await (const mapped of map(engine, prompts.all(), { ...options, signal }, about)) {
       tally.add(mapped)
       if (mapped.state === 'failed') {
         failures.push(mapped)
@@ -70,7 +74,7 @@ function textOf(tally: Tally, requested: number, out: string): string {
 
 /** For programs: the same, with what it takes to make it again. */
 async function jsonOf(
-  { engine, prompts, options, opening, flags, invocation }: Sampling,
+  { engine, prompts, options, opening, lora, flags, invocation }: Sampling,
   { done, resumed, failed, candidates, generatedTokens, seconds }: Tally,
   failures: readonly Unraced[],
   interrupted: boolean
@@ -78,6 +82,7 @@ async function jsonOf(
   const { policy, checkpoints, scorer, sampling, maxTokens, raw, deterministic, deadlineMs, concurrency } = options
   return JSON.stringify({
     ...(await provenanceOf(engine)),
+    ...loraIn(lora),
     command: invocation,
     seed: String(options.seed),
     options: {

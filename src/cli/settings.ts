@@ -5,6 +5,7 @@ import { parseCheckpoints } from '../names.js'
 import { maxCandidates, type OpenOptions, resolveOpen, type SamplingOptions } from '../options.js'
 import { enough } from '../policies/keep-enough.js'
 import { add, number } from './flag.js'
+import { addLoraFlag, type LoraFlags } from './lora.js'
 import { addRuleFlags, type RuleFlags, rulesOf } from './rules.js'
 
 /** Flags that say which model, on what. */
@@ -42,7 +43,7 @@ export interface WritingFlags extends RuleFlags {
 }
 
 /** Flags that say how to write and whom to kill. */
-export interface RaceFlags extends ScheduleFlags, WritingFlags {
+export interface RaceFlags extends ScheduleFlags, WritingFlags, LoraFlags {
   readonly candidates: number
 }
 
@@ -77,6 +78,7 @@ export function addRaceFlags(command: Command, most = maxCandidates): void {
   add(command, '-n, --candidates <count>', `candidates a prompt, 1 to ${most}`, 64, number)
   addScheduleFlags(command)
   addWritingFlags(command)
+  addLoraFlag(command)
 }
 
 export function addScheduleFlags(command: Command): void {

@@ -1,3 +1,4 @@
+import type { NativeAdapters } from './adapter.js'
 import type { NativeForkParams } from './fork.js'
 import type { NativeHead } from './head.js'
 import type { NativeSizes } from './model.js'
@@ -73,6 +74,8 @@ export interface NativeOccupancy {
 
 /** KV memory in equal streams, for any number of races: a prompt each, and its branches. */
 export interface NativePool {
+  /** In place of other adapters. Only while there is no race; what fails otherwise than by OPTION_INVALID ends the pool. */
+  adapt(adapters: NativeAdapters): Promise<void>
   /** A new race, in a free stream. Cut short it leaves nothing behind. Seconds; 0 means no deadline. */
   prefill(prompt: Int32Array, deadlineSeconds: number): Promise<NativePrefill>
   fork(race: number, params: NativeForkParams): Promise<void>

@@ -1,6 +1,7 @@
 import type { ModelFacts, NativeBinding, NativePoolParams } from '../../src/binding.js'
 import { Engine } from '../../src/engine.js'
 import { resolveOpen } from '../../src/options.js'
+import { FakeAdapter } from './adapter.js'
 import { FakeHead, FakeModel } from './model.js'
 import { FakePool, type Script } from './pool.js'
 
@@ -21,6 +22,7 @@ export function fakeEngine(script: Script, options: { head?: boolean; facts?: Pa
     addonVersion: '0.0.0-fake',
     llamaVersion: () => 'none',
     devices: () => [],
+    loadAdapter: async (_model: unknown, path: string) => new FakeAdapter(path),
     async createPool(_model: unknown, params: NativePoolParams) {
       const pool = new FakePool(params, script)
       pools.push(pool)

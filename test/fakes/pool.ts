@@ -1,4 +1,5 @@
 import type {
+  NativeAdapters,
   NativeAdvance,
   NativeForkParams,
   NativeHead,
@@ -67,6 +68,12 @@ export class FakePool implements NativePool {
     const cellsPerStream = Math.ceil(params.cellsPerStream / 256) * 256
     this.params = { ...params, cellsPerStream }
     this.#script = script
+  }
+
+  adapt(adapters: NativeAdapters): Promise<void> {
+    return this.#job('adapt', adapters.map(({ scale }) => scale).join(' '), async () => {
+      if (this.#races.size > 0) throw coded('POOL_BUSY')
+    })
   }
 
   prefill(prompt: Int32Array, deadlineSeconds: number): Promise<NativePrefill> {
