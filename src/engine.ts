@@ -118,8 +118,8 @@ export class Engine {
   /**
    * Writes n candidates (1..4096), stops those the policy rejects, and returns the winner with everything about how
    * it won. Calls made at the same time share the pool: as many as it has streams for run at once, the others follow in
-   * the order of the calls. A call of more candidates than fit at once has the pool alone and writes them in waves. An aborted `signal` rejects with its reason; a deadline, a
-   * `stop` or full memory is a `reason` in the result.
+   * the order of the calls. A call of more candidates than fit at once has the pool alone and writes them in waves. An
+   * aborted `signal` rejects with its reason; a deadline, a `stop` or full memory is a `reason` in the result.
    *
    * Throws OPTION_INVALID, OPTION_UNKNOWN, PROMPT_EMPTY, PROMPT_INVALID, PROMPT_TOO_LONG, TEMPLATE_MISSING,
    * TEMPLATE_FAILED, NO_TOKENIZER, HEAD_MISSING, SCORER_FAILED, SCORE_INVALID, POLICY_INVALID, OUT_OF_MEMORY,

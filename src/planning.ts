@@ -97,6 +97,11 @@ export async function planRace(
     const rewarding =
       reward === undefined ? null : await rewardOf(reward, present, outlined, generator, prompt, maxTokens)
     const { held } = site
+    // The pool at hand, where it gets other adapters, keeps states even for a race that reads none.
+    const keeping = (pool: Rung) => {
+      const adapted = held !== null && isHeld(held, pool, { ...needs, adapters: held.needs.adapters })
+      return adapted ? { ...needs, states: held.needs.states } : needs
+    }
     // One candidate in one block: the weights come with any shape.
     const own = await generator.pool({ width: 1, cells: 1 }, needs)
     const models = [
@@ -122,8 +127,7 @@ export async function planRace(
       poolsFor: (rung) => (ownsPool(n, race) || rung.unifiedCells !== undefined ? [rung] : poolsAt(held, rung, needs)),
       sizesOf: async (pool, width) => {
         signal.throwIfAborted()
-        const sizes = isHeld(held, pool, needs) ? held.sizes : await generator.pool(pool, needs)
-        const written = takenOf(sizes)
+        const written = takenOf(isHeld(held, pool, needs) ? held.sizes : await generator.pool(pool, keeping(pool)))
         return rewarding === null ? written : together(written, await rewarding.takenAt(width))
       }
     })
