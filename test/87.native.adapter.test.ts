@@ -376,6 +376,7 @@ describe('a plan with an adapter', () => {
         head: false,
         held: null,
         pace: null,
+        shared: false,
         ...changes
       }
       const options = { ...raw, lora: asked }

@@ -9,7 +9,7 @@ import { meanLogprob } from '../src/scorers/mean-logprob.js'
 import { fakeTerminal } from './fakes/terminal.js'
 import { binding, load, modelFile, poolParams, tiny } from './native/models.js'
 
-const settings = { gpu: 'cpu', threads: 1 } as const
+const settings = { threads: 1 } as const
 const question = 'Mia starts with 35 stamps and wins 18. How many stamps are there in the end?'
 const prompt = `${'A long story of stamps comes before it. '.repeat(8)}${question}`
 const answers = ['18 + 35 = 53, so there are 53.', '35 - 18 = 17', 'She has 53 stamps.', '53']
@@ -118,7 +118,7 @@ describe('a race in a unified cache', () => {
 
   it('is a flag of commands', async () => {
     const terminal = fakeTerminal()
-    const flags = ['--gpu', 'cpu', '--threads', '1', '-n', '4', '--max-tokens', '20', '--layout', 'unified']
+    const flags = ['--threads', '1', '-n', '4', '--max-tokens', '20', '--layout', 'unified']
     expect(await main(['plan', prompt, ...flags], terminal)).toBe(0)
     expect(terminal.out()).toMatch(/^layout {4}unified: as asked: 4 streams are \d+ cells/m)
     const refused = fakeTerminal()

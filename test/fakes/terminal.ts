@@ -9,7 +9,14 @@ export interface FakeTerminal extends Terminal {
 }
 
 export function fakeTerminal(
-  options: { tty?: boolean; columns?: number; rows?: number; env?: Record<string, string>; cwd?: string; stdin?: string } = {}
+  options: {
+    tty?: boolean
+    columns?: number
+    rows?: number
+    env?: Record<string, string>
+    cwd?: string
+    stdin?: string
+  } = {}
 ): FakeTerminal {
   const [out, err]: [string[], string[]] = [[], []]
   const listeners = new Set<(signal: 'SIGINT' | 'SIGTERM') => void>()
