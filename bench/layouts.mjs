@@ -9,7 +9,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { open, writeRandomModel } from '../dist/index.js'
+import { open } from '../dist/index.js'
+import { writeRandomModel } from '../dist/random-model.js'
 
 const { values } = parseArgs({
   options: {

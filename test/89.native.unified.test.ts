@@ -1,13 +1,26 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { loadBinding } from '../src/binding.js'
 import { doubling } from '../src/checkpoint.js'
 import { main } from '../src/cli/main.js'
 import { type Engine, open } from '../src/engine.js'
 import type { Rung } from '../src/ladder.js'
+import { openModel } from '../src/model.js'
+import { resolveOpen } from '../src/options.js'
 import { takenOf } from '../src/outline.js'
 import { specReject } from '../src/policies/spec-reject.js'
 import { meanLogprob } from '../src/scorers/mean-logprob.js'
 import { fakeTerminal } from './fakes/terminal.js'
-import { binding, load, modelFile, poolParams, tiny } from './native/models.js'
+
+const poolParams = {
+  streams: 8,
+  cellsPerStream: 256,
+  threads: 1,
+  batch: 512,
+  kvType: 'f16',
+  flashAttention: 'auto',
+  states: true,
+  deterministic: false
+} as const
 
 const settings = { threads: 1 } as const
 const question = 'Mia starts with 35 stamps and wins 18. How many stamps are there in the end?'
@@ -77,7 +90,7 @@ describe('a race in a unified cache', () => {
   })
 
   it('is not planned where streams must be, and the race then has these', async () => {
-    const budget = 2 ** 21
+    const budget = 12 * 2 ** 20
     const cases = [
       [4, { deterministic: true }, 'never deterministic'],
       [256, { maxTokens: 2 }, 'at most 255 candidates'],
@@ -127,7 +140,8 @@ describe('a race in a unified cache', () => {
   })
 
   it('takes numbers of cells from the addon only whole and without deterministic', async () => {
-    const model = await load(await modelFile(tiny))
+    const { binding } = loadBinding()
+    const model = await openModel(binding, unified.model.path, resolveOpen(settings))
     const create = (own: object) =>
       binding.createPool(model, { ...poolParams, ...own }).then(
         (pool) => pool.close().then(() => 'made'),
@@ -142,7 +156,8 @@ describe('a race in a unified cache', () => {
 
 /** What a pool of this shape takes. */
 async function made({ model: facts }: Engine, { width, cells, unifiedCells }: Rung) {
-  const model = await load(facts.path)
+  const { binding } = loadBinding()
+  const model = await openModel(binding, facts.path, resolveOpen(settings))
   const cellsPerStream = Math.min(cells, facts.contextTrain)
   const pool = await binding.createPool(model, {
     ...poolParams,

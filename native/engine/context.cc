@@ -102,8 +102,10 @@ llama_context_params context_params(const PoolParams& params, int outputs) {
   // One ubatch as large as the batch, so that a decode step is never split and every weight is read once.
   options.n_batch = static_cast<std::uint32_t>(std::max(count, params.batch));
   options.n_ubatch = options.n_batch;
-  // In tiles each row would be held against the cells of all: reading the weights again costs less.
-  if (unified && options.n_seq_max >= kTiledRows && only_cpu()) options.n_ubatch = kTiledRows - 1;
+  // In tiles each row would be held against the cells of all: reading the weights again costs less. A unified cache
+  // takes any of llama.cpp's sequences, whatever the number said, by which it sizes its buffers for rows computed at
+  // once.
+  if (unified && options.n_seq_max >= kTiledRows && only_cpu()) options.n_seq_max = options.n_ubatch = kTiledRows - 1;
   options.n_outputs_max = static_cast<std::uint32_t>(std::clamp(outputs, count, static_cast<int>(options.n_batch)));
   options.n_threads = options.n_threads_batch = params.threads;
   options.pooling_type = LLAMA_POOLING_TYPE_NONE;

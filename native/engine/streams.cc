@@ -79,7 +79,7 @@ std::unique_ptr<Streams> Streams::open(std::shared_ptr<Model> model, const PoolP
 void Streams::make() {
   const ModelFacts& facts = model_->facts();
   const llama_context_params options = context_params(params_, outputs_);
-  count_ = static_cast<int>(options.n_seq_max);
+  count_ = std::max(params_.streams, least_rows_);
   const std::uint64_t cells = static_cast<std::uint64_t>(this->cells());
   bytes_ = cells * cell_bytes(*model_, options.type_k);
   if (cells > static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max()) || bytes_ > free_memory()) {
