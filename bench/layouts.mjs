@@ -9,6 +9,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { loadBinding } from '../dist/binding.js'
 import { open } from '../dist/index.js'
 import { writeRandomModel } from '../dist/random-model.js'
 
@@ -63,6 +64,7 @@ async function compare(engines, n, promptTokens) {
 
 const folder = mkdtempSync(join(tmpdir(), 'winnow-layouts-'))
 try {
+  loadBinding({ gpu: 'cpu' })
   const model = join(folder, 'random.gguf')
   await writeRandomModel(model, shape)
   const settings = { gpu: 'cpu', threads: Number(values.threads) }
