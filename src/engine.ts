@@ -270,8 +270,10 @@ export class Engine {
       })
       const steps = Math.max(...result.branches.map(({ tokens }) => tokens.length))
       // Of steps that others had a part in, this race's share is no measure.
-      if (given === null && lease.alone && waves === 1) this.#pace.record(result.usage, steps, options.deterministic)
-      return { ...result, expected: foreseen, compute: computeOf(this.#options, plan?.layout ?? 'streams'), lora }
+      const layout = plan?.layout ?? 'streams'
+      if (given === null && lease.alone && waves === 1)
+        this.#pace.record(result.usage, steps, options.deterministic, layout)
+      return { ...result, expected: foreseen, compute: computeOf(this.#options, layout), lora }
     } finally {
       await lease.end()
     }
@@ -318,6 +320,17 @@ export class Engine {
     throw new WinnowError('OUT_OF_MEMORY', message)
   }
 
+  /** Null where it comes to streams: as planned, or for scorers whose memory no plan can count. */
+  async #unified(n: number, prompt: PromptInput, options: BestOfOptions): Promise<Plan | null> {
+    try {
+      const plan = await this.plan(n, prompt, options)
+      return plan.layout === 'unified' ? plan : null
+    } catch (error) {
+      if (WinnowError.is(error) && error.code === 'OPTION_INVALID') return null
+      throw error
+    }
+  }
+
   /** Reads the prompt and asks for streams, one call after the other; what is awaited then is only the streams. */
   async #arrive(
     n: number,
@@ -333,14 +346,13 @@ export class Engine {
     }
     const arrived = await this.#arrivals.take(signal)
     try {
-      const owns = ownsPool(n, options)
+      const owned = ownsPool(n, options) ? await this.#planned(n, input, asked) : null
       const { set, records } = await abortable(this.#adapted(options.lora, signal), signal)
       const prompt = await abortable(readPrompt(this.#model, input, options.raw), signal)
       const given = answers === null ? null : await abortable(readAnswers(this.#model, answers), signal)
       const maxTokens = fitTokens(this.#model.facts, prompt, options.maxTokens)
       const shape = { n, promptTokens: prompt.tokens.length, maxTokens, deterministic: options.deterministic }
-      const planned = owns || this.#likesUnified(shape) ? await this.#planned(n, input, asked) : null
-      const plan = owns || planned?.layout === 'unified' ? planned : null
+      const plan = owned ?? (this.#likesUnified(shape) ? await this.#unified(n, input, asked) : null)
       const { contextTrain } = this.#model.facts
       const whole = {
         streams: n,

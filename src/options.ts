@@ -64,10 +64,10 @@ export interface OpenOptions extends DownloadOptions {
   readonly flashAttention?: 'auto' | 'on' | 'off' | undefined
   /**
    * Whether each candidate has a stream of cells, or all share one cache that holds the prompt once, for which a race has the
-   * pool alone. `unified` is so wherever it can be: not for `deterministic` races, nor more than 255 candidates, nor where not
-   * all fit to their ends at once, nor models with sliding windows; these have streams. `auto`: on a GPU where the prompt is
-   * long beside what is read of others' cells, or where streams do not hold all at once; on the CPU never. `engine.plan` says
-   * why, and `result.compute` which it was. Default `auto`.
+   * pool alone. `unified` is so wherever it can be; streams are taken for `deterministic` races, for more than 255 candidates,
+   * where not all fit to their ends at once, for models with sliding windows, and for scorers that no plan can count. `auto`:
+   * on a GPU where fewer cells are read a step, or where streams do not hold all at once; on the CPU never. `engine.plan`
+   * says why, and `result.compute` which it was. Default `auto`.
    */
   readonly layout?: 'auto' | Layout | undefined
   /** Silent by default. */

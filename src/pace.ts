@@ -1,3 +1,4 @@
+import type { Layout } from './layout.js'
 import type { Usage } from './result.js'
 
 /** What a step of a given width also depends on. */
@@ -5,6 +6,8 @@ export interface Circumstances {
   readonly deterministic: boolean
   /** Tokens of a branch half way through its race, the prompt included. */
   readonly context: number
+  /** Default `streams`. */
+  readonly layout?: Layout
 }
 
 /** One race's speed. */
@@ -27,12 +30,18 @@ export class Pace {
   #prompts: readonly { readonly tokens: number; readonly seconds: number }[] = []
 
   /** `steps`: tokens of the race's longest branch. */
-  record({ processedTokens, promptTokens, seconds }: Usage, steps: number, deterministic: boolean): void {
+  record(
+    { processedTokens, promptTokens, seconds }: Usage,
+    steps: number,
+    deterministic: boolean,
+    layout: Layout = 'streams'
+  ): void {
     if (steps === 0) return
     const width = Math.round((processedTokens - promptTokens) / steps)
     if (width < 1) return
     const lap: Lap = {
       deterministic,
+      layout,
       context: promptTokens + steps / 2,
       width,
       seconds: (seconds.decode + seconds.sample) / steps
@@ -69,7 +78,8 @@ export class Pace {
 }
 
 function isLike(a: Circumstances, b: Circumstances): boolean {
-  return a.deterministic === b.deterministic && isNear(a.context, b.context)
+  const [here, there] = [a, b].map(({ layout = 'streams' }) => layout)
+  return a.deterministic === b.deterministic && here === there && isNear(a.context, b.context)
 }
 
 function isNear(a: number, b: number): boolean {

@@ -193,6 +193,7 @@ async function describe(facts: PlanFacts, memory: Memory, rungs: readonly Rung[]
   const bytesPerCell = highest === null ? 0 : cells / cellsOf(highest.pool)
   const parts = rungs.length === 0 ? [] : cautious(facts, rungs, waves)
   const parked = rungs.length === 0 ? 0 : parkedBytes(facts, rungs, waves)
+  const layout = rungs[0]?.unifiedCells === undefined ? 'streams' : 'unified'
   const copied = Math.min(parked, left)
   return {
     n,
@@ -204,7 +205,7 @@ async function describe(facts: PlanFacts, memory: Memory, rungs: readonly Rung[]
     waves,
     parkedBytes: copied,
     rungs: planned,
-    layout: rungs[0]?.unifiedCells === undefined ? 'streams' : 'unified',
+    layout,
     layoutWhy: width === 0 ? '' : `${layoutWhy}: ${comparison(facts, facts.ownBytesPerCell)}`,
     bytesPerCell,
     expectedTokens: tokensOf(parts),
@@ -214,7 +215,7 @@ async function describe(facts: PlanFacts, memory: Memory, rungs: readonly Rung[]
       ...each,
       room: room.find(({ device }) => device === each.device)?.bytes ?? 0
     })),
-    seconds: secondsOf(facts, parts)
+    seconds: secondsOf(facts, parts, layout)
   }
 }
 
@@ -246,9 +247,9 @@ function why(
   return `${waves} waves of ${width}, ${each}${parked === 0 ? '' : `; who waits is ${back}`}`
 }
 
-function secondsOf(facts: PlanFacts, parts: readonly Stretch[]): number | null {
+function secondsOf(facts: PlanFacts, parts: readonly Stretch[], layout: Layout): number | null {
   const { pace, promptTokens, maxTokens, deterministic } = facts
-  const circumstances = { deterministic, context: promptTokens + maxTokens / 2 }
+  const circumstances = { deterministic, layout, context: promptTokens + maxTokens / 2 }
   let sum = pace?.prompt(promptTokens) ?? null
   for (const { live, atOnce, from, to } of parts) {
     const step = pace?.step(atOnce, circumstances) ?? null

@@ -6,9 +6,11 @@ import { forecast } from '../src/forecast.js'
 import { cellsOf, type Rung } from '../src/ladder.js'
 import { barTo, comparison, type LayoutFacts, layoutFacts, pays, unifiedRung } from '../src/layout.js'
 import { resolveOpen } from '../src/options.js'
+import { Pace } from '../src/pace.js'
 import { type PlanFacts, plan } from '../src/plan.js'
 import { bestOfN } from '../src/policies/best-of-n.js'
 import { specReject } from '../src/policies/spec-reject.js'
+import type { Usage } from '../src/result.js'
 import { serves } from '../src/streams.js'
 
 const gpu: LayoutFacts = { asked: 'auto', gpu: true, headsPerKv: 4, shared: false }
@@ -174,6 +176,18 @@ describe('the layout of a plan', () => {
     expect(found).toMatchObject({ layout: 'streams', admitted: true })
     expect(found.layoutWhy).toContain('the cells of this model cannot be shared')
     await expect(plan(facts({ sizesOf: failing('OPTION_INVALID') }))).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+  })
+
+  it('takes as long as races of its own layout did', async () => {
+    const pace = new Pace()
+    const usage = {
+      processedTokens: 4000 + 16 * 100,
+      promptTokens: 4000,
+      seconds: { decode: 8, sample: 2, prefill: 1 }
+    }
+    pace.record(usage as Usage, 100, false, 'unified')
+    expect((await plan(facts({ pace, policy: bestOfN() }))).seconds).toBeCloseTo(1 + 500 * 0.1)
+    expect((await plan(facts({ pace, layout: { ...gpu, gpu: false } }))).seconds).toBeNull()
   })
 
   it('never takes more than its budget, and has room for all that is foreseen', async () => {

@@ -8,6 +8,7 @@ import { openModel } from '../src/model.js'
 import { resolveOpen } from '../src/options.js'
 import { takenOf } from '../src/outline.js'
 import { specReject } from '../src/policies/spec-reject.js'
+import { reranker } from '../src/reward/reranker.js'
 import { meanLogprob } from '../src/scorers/mean-logprob.js'
 import { fakeTerminal } from './fakes/terminal.js'
 
@@ -104,6 +105,15 @@ describe('a race in a unified cache', () => {
       if (n === 16) expect(plan.waves).toBeGreaterThan(1)
       else expect((await unified.bestOf(n, question, options)).compute.layout).toBe('streams')
     }
+  })
+
+  it('is left alone for scorers that no plan can count', async () => {
+    const scorer = reranker({ model: 'nowhere.gguf' })
+    await expect(unified.plan(4, prompt, { maxTokens: 20, scorer })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    // It gets as far as the reranker's file.
+    await expect(unified.bestOf(4, prompt, { maxTokens: 20, scorer })).rejects.toMatchObject({
+      code: 'MODEL_NOT_FOUND'
+    })
   })
 
   it('has the pool alone, and others follow', async () => {
