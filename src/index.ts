@@ -20,6 +20,18 @@ export { type RoutineJudgeOptions, routineJudge } from './judges/routine.js'
 export { ended, scoreAtLeast, tokensAtMost } from './judges/threshold.js'
 export type { Layout } from './layout.js'
 export type { MapOptions, MapPrompt, Mapped, Raced, Unraced } from './map.js'
+export {
+  kendall,
+  type PlaceCorrelation,
+  PlaceCorrelations,
+  pearson,
+  type Spread
+} from './measures/correlation.js'
+export { type BestOfNPoint, equivalentN, speedUp } from './measures/equivalent.js'
+export { bestChances, expectedOfBest } from './measures/expected-best.js'
+export { improvement, improvementScore, relativeCompute } from './measures/improvement.js'
+export { type BestOfNMeasure, PaperMeasures, type PolicyMeasure } from './measures/paper-measures.js'
+export { winRate } from './measures/win-rate.js'
 export type { Taken } from './memory.js'
 export type { BestOfOptions, Logger, OpenOptions, Progress, SamplingOptions } from './options.js'
 export { type Pipeline, type PipelineOptions, pipeline } from './pipeline.js'
@@ -89,8 +101,10 @@ export { type RelativeLengthOptions, relativeLength } from './shapers/relative-l
 export { type SigmoidLengthOptions, sigmoidLength } from './shapers/sigmoid-length.js'
 export type { Settings } from './timing.js'
 export { CostFit, CostModel, type ReplayedSeconds, wallOf } from './traces/cost.js'
+export { type Divergence, diverged, noDivergence } from './traces/divergence.js'
 export { type RecordedProblem, type RecordedPrompt, type RecordOptions, record } from './traces/record.js'
 export { type Replay, type ReplayedRound, type ReplayOptions, replay } from './traces/replay.js'
+export { type RoundSurvival, roundSurvival } from './traces/round-survival.js'
 export { finalScore, type Trace, type TracedScorer, type TracedText, type TraceHeader } from './traces/trace.js'
 export { openTraces, type Traces } from './traces/trace-file.js'
 export type { Work } from './traces/work.js'

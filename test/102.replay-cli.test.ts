@@ -173,6 +173,25 @@ describe('winnow replay', () => {
     expect(lines.map((line) => JSON.parse(line).rounds.length)).toEqual([0, 2])
   })
 
+  it('adds the paper’s measures where they are asked for, of a perplexity arm too', async () => {
+    const { out } = await winnow(replaying('--policy', 'best-of-n,spec-reject', '--measures', '--json'))
+    const { measures, bestOfN, correlations } = JSON.parse(out)
+    expect(measures[0]).toMatchObject({ policy: 'best-of-n', improvementScore: 100, relativeCompute: 1, speedUp: 1 })
+    // It lost the best and took 7, whose score is 13 below in a spread of 20.
+    expect(measures[1].improvementScore).toBeCloseTo(100 * (1 - 13 / 20), 9)
+    expect(bestOfN.map(({ n }: { n: number }) => n)).toEqual([1, 2, 4, 8])
+    expect(Object.keys(correlations)).toEqual(['head', 'min-logprob'])
+    const { out: text } = await winnow(replaying('--policy', 'best-of-n,spec-reject', '--measures'))
+    expect(text).toMatch(/policy +improvement score +relative compute +equal to best-of/)
+    const file = join(folder, 'perplexity.jsonl')
+    await winnow(['record', '--prompts', problems, '--out', file, '-n', '8', '--grid', '4', '--scorer', 'perplexity'])
+    const self = await winnow(['replay', file, '--checkpoints', '4', '--measures', '--json', '--quiet'])
+    const { policies, measures: own } = JSON.parse(self.out)
+    expect(policies[1].generatedTokens.mean).toBeLessThan(policies[0].generatedTokens.mean)
+    expect(own[1].improvementScore).toBeLessThanOrEqual(100)
+    expect(own[1].relativeGeneration).toBeGreaterThan(0)
+  })
+
   it('is the same, byte for byte, from the same traces', async () => {
     const [one, other] = [await winnow(replaying('--json')), await winnow(replaying('--json'))]
     expect(one.out).toBe(other.out)

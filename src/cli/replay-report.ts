@@ -7,6 +7,7 @@ import { type RoundSurvival, roundSurvival } from '../traces/round-survival.js'
 import type { TraceHeader } from '../traces/trace.js'
 import { type BenchStyle, benchReport } from './bench-report.js'
 import { schemaVersion } from './provenance.js'
+import { type Measured, measuresReport } from './replay-measures.js'
 
 export interface Replayed {
   readonly header: TraceHeader
@@ -15,6 +16,8 @@ export interface Replayed {
   readonly summaries: readonly PolicySummary[]
   /** Of races with the model beside; null where there were none. */
   readonly divergence: Divergence | null
+  /** Null where they were not asked for. */
+  readonly measured: Measured | null
   readonly n: number
   readonly seed: number
   readonly invocation: string
@@ -22,7 +25,7 @@ export interface Replayed {
 
 /** The table of a bench, then for people survival by round and what live races differed in. Tables alone for programs. */
 export function replayReport(replayed: Replayed, style: BenchStyle | 'json'): string {
-  const { header, arms, rows, summaries, divergence, n, seed, invocation } = replayed
+  const { header, arms, rows, summaries, divergence, measured, n, seed, invocation } = replayed
   const rounds = new Map(arms.map(({ name }) => [name, roundSurvival(ofArm(rows, name))]))
   const policies = summaries.map((summary) => ({ ...summary, rounds: rounds.get(summary.policy) ?? [] }))
   if (style === 'json') {
@@ -35,7 +38,8 @@ export function replayReport(replayed: Replayed, style: BenchStyle | 'json'): st
       reference: referenceOf(arms)?.name ?? null,
       prompts: new Set(rows.map(({ prompt }) => prompt)).size,
       divergence,
-      policies
+      policies,
+      ...measured
     })
   }
   if (style === 'jsonl') return policies.map((policy) => JSON.stringify(policy)).join('\n')
@@ -47,6 +51,7 @@ export function replayReport(replayed: Replayed, style: BenchStyle | 'json'): st
     '',
     'Seconds are foretold from those of the recording.',
     ...(by.length === 0 ? [] : ['', 'Prompts on which the best of all is still in the race, by tokens:', ...by]),
+    ...(measured === null ? [] : ['', measuresReport(measured, style)]),
     ...(divergence === null ? [] : ['', differing(divergence)])
   ].join('\n')
 }

@@ -16,6 +16,7 @@ import { exit, type Interruption, onInterrupt } from './exit.js'
 import { add, number } from './flag.js'
 import { ProgressLine } from './progress-line.js'
 import { checkLive, type LiveFlags } from './replay-live.js'
+import { Measures } from './replay-measures.js'
 import { type Replayed, replayReport } from './replay-report.js'
 import { addRerankerFlag, addRewardFlags } from './reward.js'
 import { addModelFlags, addOutputFlags, addScheduleFlags, type ScheduleFlags } from './settings.js'
@@ -25,6 +26,7 @@ export interface ReplayFlags extends LiveFlags, ScheduleFlags {
   readonly policy: string
   readonly candidates?: number
   readonly live: number
+  readonly measures: boolean
   readonly output: string
 }
 
@@ -42,6 +44,9 @@ export function replayCommand(
   add(command, '--policy <list>', policies, 'best-of-n,spec-reject')
   add(command, '-n, --candidates <count>', 'the first so many candidates (default: all recorded)', undefined, number)
   add(command, '--live <count>', 'race this many of the prompts with the model too, and count what differs', 0, number)
+  const paper =
+    "the paper's measures too: improvement, best-of-N of equal score, win rates, what partial scores are worth"
+  add(command, '--measures', paper, false)
   add(command, '--output <style>', 'the table as text, md, csv or jsonl', 'text')
   addScheduleFlags(command)
   add(command, '--seed <number>', 'seed of the intervals, 0 to 2^32-1', 0, number)
@@ -87,16 +92,20 @@ async function replayAll(
     const cost = await costOf(traces, interruption, (text) => line?.say(text))
     const replaying: Replaying = { header, arms, n, cost }
     const rows: ReplayedRow[] = []
+    const measures = flags.measures ? new Measures(header, arms, cost, n) : null
     for await (const trace of traces.all()) {
       interruption.signal.throwIfAborted()
-      rows.push(...replayArms(replaying, trace))
+      const own = replayArms(replaying, trace)
+      measures?.add(trace, own)
+      rows.push(...own)
       line?.say(`${rows.length / arms.length} prompts replayed`)
     }
     line?.end()
     const divergence =
       live === 0 ? null : await checkLive(terminal, open, { traces, replaying, flags, count: live, interruption })
     const summaries = summarise(rows, arms, seed)
-    const replayed: Replayed = { header, arms, rows, summaries, divergence, n, seed, invocation }
+    const measured = measures?.measured(seed) ?? null
+    const replayed: Replayed = { header, arms, rows, summaries, divergence, measured, n, seed, invocation }
     terminal.stdout.write(`${replayReport(replayed, flags.json ? 'json' : (output as BenchStyle))}\n`)
     return exit.done
   } finally {
