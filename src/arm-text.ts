@@ -1,5 +1,5 @@
 import { expected } from './errors.js'
-import { known, ofFile, type PolicyName, policyNames } from './names.js'
+import { known, ofFile, type PolicyName, policyFile, policyNames } from './names.js'
 
 /** A comma, not within double quotes: so many are behind it that all are closed. */
 const betweenArms = /,(?=(?:[^"]*"[^"]*")*[^"]*$)/
@@ -27,7 +27,7 @@ type Key = (typeof keys)[number]
 /** An arm as it is written, `policy[:key=value]...`, taken apart. */
 export class ArmText {
   readonly text: string
-  readonly policy: PolicyName
+  readonly policy: PolicyName | `policy@${string}`
   readonly #values = new Map<Key, string>()
 
   /** Throws OPTION_UNKNOWN, OPTION_INVALID. */
@@ -35,7 +35,7 @@ export class ArmText {
     checkQuotes(text, `the policy ${text}`)
     const [policy = '', ...settings] = text.split(betweenSettings)
     this.text = text
-    this.policy = known(policy, policyNames, 'the policy')
+    this.policy = isOfFile(policy) ? policy : known(policy, policyNames, 'the policy')
     for (const [key, value] of settings.map((setting) => parseSetting(setting, text))) {
       if (this.has(key)) throw expected('OPTION_INVALID', 'each key once', `the policy ${text}`, key)
       this.#values.set(key, value)
@@ -60,6 +60,10 @@ export class ArmText {
     if (Number.isNaN(number)) throw expected('OPTION_INVALID', 'a number', `${key} of ${this.text}`, value)
     return number
   }
+}
+
+function isOfFile(policy: string): policy is `policy@${string}` {
+  return policy.startsWith(policyFile)
 }
 
 function parseSetting(setting: string, text: string): [Key, string] {

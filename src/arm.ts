@@ -2,17 +2,11 @@ import { ArmText, quoted } from './arm-text.js'
 import { parseBytes } from './bytes.js'
 import type { Checkpoints } from './checkpoint.js'
 import { expected, WinnowError } from './errors.js'
-import {
-  type NamedScorers,
-  type PolicyName,
-  parseCheckpoints,
-  policyNamed,
-  type Schedule,
-  scorerNamed
-} from './names.js'
+import { type NamedScorers, parseCheckpoints, policyFile, type Schedule, scorerNamed } from './names.js'
 import { resolveCandidates } from './options.js'
 import { enough } from './policies/keep-enough.js'
 import type { Policy } from './policy.js'
+import { policyFor } from './policy-file.js'
 import type { Scorer } from './scorer.js'
 import type { HeadFileScorer } from './scorers/head-file.js'
 
@@ -64,6 +58,7 @@ export function parseArm(text: string, defaults: Defaults): Arm {
   const written = new ArmText(text)
   const schedule = scheduleOf(written, defaults)
   const [scorer, n, budget] = [written.get('scorer'), written.number('n'), written.get('budget')]
+  const policy = policyFor(written.policy, schedule)
   const usual = defaults.scorer ?? null
   const set = {
     n: n === null ? null : resolveCandidates(n),
@@ -75,13 +70,15 @@ export function parseArm(text: string, defaults: Defaults): Arm {
   }
   return {
     name: written.get('name') ?? text,
-    definition: definitionOf(written.policy, schedule, set),
-    policy: policyNamed(written.policy, schedule),
+    definition: definitionOf(written.policy, policy, schedule, set),
+    policy,
     usual: set.scorer === usual,
     headSha256: headSha256Of(set.scorer),
     ...set
   }
 }
+
+const scheduled = ['alpha', 'margin', 'right', 'hopeless', 'checkpoints', 'every', 'doubling'] as const
 
 /** Throws OPTION_INVALID, for settings of another policy too. */
 function scheduleOf(written: ArmText, defaults: Defaults): Required<Schedule> {
@@ -96,6 +93,8 @@ function scheduleOf(written: ArmText, defaults: Defaults): Required<Schedule> {
   if (byMemory && !written.has('budget')) throw misplaced('a budget for a policy that decides by memory')
   if (byMemory && written.has('checkpoints', 'every', 'doubling'))
     throw misplaced('no checkpoints for a policy that decides by memory')
+  if (policy.startsWith(policyFile) && written.has(...scheduled))
+    throw misplaced('no settings beside those of the file')
   if (written.has('margin') && policy !== 'spec-reject') throw misplaced('margin on spec-reject')
   const margin = policy === 'spec-reject' ? (written.number('margin') ?? defaults.margin ?? 0) : 0
   const checkpoints = checkpointsOf(written) ?? defaults.checkpoints
@@ -124,7 +123,8 @@ export function headSha256Of(scorer: object | null): string | null {
 
 /** In the form that `parseArm` reads. best-of-N kills nobody, so a schedule says nothing about it. */
 function definitionOf(
-  policy: PolicyName,
+  written: ArmText['policy'],
+  policy: Policy,
   { alpha, checkpoints, margin, right, hopeless }: Required<Schedule>,
   {
     n,
@@ -135,14 +135,16 @@ function definitionOf(
     against
   }: Pick<Arm, 'n' | 'budget' | 'scorer' | 'equalTokens' | 'like' | 'against'>
 ): string {
-  const parts: string[] = [policy]
+  const parts: string[] = [written]
   if (like !== null) parts.push(`like=${like}`)
-  else if (policy === 'keep-enough')
+  // Its settings, by their checksum, are in its name.
+  else if (written.startsWith(policyFile)) parts.push(`is=${policy.name}`)
+  else if (written === 'keep-enough')
     parts.push(`right=${right}`, `hopeless=${hopeless}`, `checkpoints=${checkpoints.name}`)
-  else if (policy === 'spec-reject-memory') parts.push(`alpha=${alpha}`)
-  else if (policy !== 'best-of-n' && policy !== 'memory-pressure')
+  else if (written === 'spec-reject-memory') parts.push(`alpha=${alpha}`)
+  else if (written !== 'best-of-n' && written !== 'memory-pressure')
     parts.push(`alpha=${alpha}`, `checkpoints=${checkpoints.name}`)
-  if (policy === 'spec-reject' && margin !== 0) parts.push(`margin=${margin}`)
+  if (written === 'spec-reject' && margin !== 0) parts.push(`margin=${margin}`)
   if (n !== null) parts.push(`n=${n}`)
   if (budget !== null) parts.push(`budget=${budget}`)
   if (scorer !== null) parts.push(`scorer=${quoted(scorer.name)}`)

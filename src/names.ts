@@ -35,6 +35,9 @@ const policies = {
 } as const satisfies Record<string, (options: Schedule) => Policy>
 
 export type PolicyName = keyof typeof policies
+
+/** How the name of a policy begins that a file says: what `winnow tune` writes. */
+export const policyFile = 'policy@'
 export const policyNames = Object.keys(policies) as PolicyName[]
 
 /** Throws OPTION_UNKNOWN, OPTION_INVALID. */

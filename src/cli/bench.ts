@@ -53,7 +53,7 @@ export function benchCommand(
     embedded.problems
   )
   add(command, '--limit <count>', 'problems to take, 0 for all', 0, number)
-  const policies = `comma-separated; each of ${policyNames.join(', ')}, with settings such as spec-reject:alpha=0.7:checkpoints=32+64:scorer=min-logprob, best-of-n:n=1, best-of-n:equal-tokens=spec-reject, random-kill:like=spec-reject, spec-reject:scorer=head@FILE:against=NAME; head@"FILE" where that has a colon or a comma`
+  const policies = `comma-separated; each of ${policyNames.join(', ')}, policy@FILE, with settings such as spec-reject:alpha=0.7:checkpoints=32+64:scorer=min-logprob, best-of-n:n=1, best-of-n:equal-tokens=spec-reject, random-kill:like=spec-reject, spec-reject:scorer=head@FILE:against=NAME; head@"FILE" where that has a colon or a comma`
   add(command, '--policies <list>', policies, 'best-of-n,spec-reject')
   add(command, '--no-deterministic', 'let logits differ with who else is alive; the divergence is reported')
   add(command, '--output <style>', 'the table as text, md, csv or jsonl', 'text')

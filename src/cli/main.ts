@@ -20,6 +20,7 @@ import { replayCommand } from './replay.js'
 import { runCommand } from './run.js'
 import { sampleCommand } from './sample.js'
 import { processTerminal, type Terminal } from './terminal.js'
+import { tuneCommand } from './tune.js'
 
 /** The command line: arguments (without node and script) -> exit code. Only the result goes to stdout. */
 export async function main(argv: readonly string[], terminal: Terminal, open = openEngine): Promise<number> {
@@ -46,7 +47,8 @@ export async function main(argv: readonly string[], terminal: Terminal, open = o
     )
     .version(version, '--version', 'print the version')
     .showHelpAfterError('(--help lists the flags)')
-  const all = [...raced, head, calibration, doctorCommand(terminal, finish), randomModelCommand(terminal)]
+  const tuning = tuneCommand(terminal, finish, argv)
+  const all = [...raced, tuning, head, calibration, doctorCommand(terminal, finish), randomModelCommand(terminal)]
   for (const command of all) program.addCommand(command)
   // Before an action and not before parsing: help, version and doctor work whatever the project's settings are.
   program.hook('preAction', async (_, command) => {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { example } from '../embedded.js'
-import { policyNamed, policyNames, scorerNamed, scorerNames } from '../names.js'
+import { policyNames, scorerNamed, scorerNames } from '../names.js'
+import { policyFor } from '../policy-file.js'
 import { add } from './flag.js'
 import type { RewardFlags, RewardModels } from './reward.js'
 import { type ModelFlags, type OutputFlags, type RaceFlags, samplingOf } from './settings.js'
@@ -18,7 +19,7 @@ export interface OneRaceFlags extends ModelFlags, RewardFlags, RaceFlags, Output
 
 /** Whom to kill, and by what. */
 export function addPolicyFlags(command: Command): void {
-  add(command, '--policy <name>', `whom to kill: ${policyNames.join(', ')}`, 'spec-reject')
+  add(command, '--policy <name>', `whom to kill: ${policyNames.join(', ')}, policy@FILE`, 'spec-reject')
   const scorers = scorerNames.join(', ')
   add(command, '--scorer <name>', `what to rank by: ${scorers} (default: the head, without one mean-logprob)`)
 }
@@ -40,7 +41,7 @@ export function raceOf(flags: OneRaceFlags, rewards: RewardModels) {
   const { alpha, margin, right, hopeless, checkpoints, policy, scorer, maxTokens, raw, deterministic, compare } = flags
   const { budget } = flags
   return {
-    policy: policyNamed(policy, { alpha, margin, right, hopeless, checkpoints }),
+    policy: policyFor(policy, { alpha, margin, right, hopeless, checkpoints }),
     scorer: scorer === undefined ? (rewards.default ?? undefined) : scorerNamed(scorer, (name) => rewards.named(name)),
     maxTokens,
     raw,

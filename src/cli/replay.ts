@@ -40,7 +40,7 @@ export function replayCommand(
   const command = new Command('replay')
   command.description('say what policies would have kept and cost on recorded candidates, without running the model')
   command.argument('<traces...>', 'what winnow record wrote; several parts of one recording')
-  const policies = `comma-separated, as --policies of winnow bench: each of ${policyNames.join(', ')}, with settings such as spec-reject:alpha=0.7:checkpoints=32+64:scorer=min-logprob`
+  const policies = `comma-separated, as --policies of winnow bench: each of ${policyNames.join(', ')}, policy@FILE, with settings such as spec-reject:alpha=0.7:checkpoints=32+64:scorer=min-logprob`
   add(command, '--policy <list>', policies, 'best-of-n,spec-reject')
   add(command, '-n, --candidates <count>', 'the first so many candidates (default: all recorded)', undefined, number)
   add(command, '--live <count>', 'race this many of the prompts with the model too, and count what differs', 0, number)

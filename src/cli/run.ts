@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { parseBytes } from '../bytes.js'
 import { example } from '../embedded.js'
 import type { Engine, open as openEngine } from '../engine.js'
+import { policyFile } from '../names.js'
 import { type BestOfOptions, resolveBestOf, resolveCandidates } from '../options.js'
 import { bestOfN } from '../policies/best-of-n.js'
 import type { Result } from '../result.js'
@@ -93,7 +94,8 @@ function titleOf(flags: OneRaceFlags, policy: string, scorer: string): string {
   const near = policy === 'spec-reject' && flags.margin !== 0 ? `, margin ${flags.margin}` : ''
   const chances = `right ${flags.right}, hopeless ${flags.hopeless}`
   const how = policy === 'keep-enough' ? chances : `alpha ${flags.alpha}${near}`
-  const schedule = policy === 'best-of-n' ? '' : ` (${how}, ${flags.checkpoints.name})`
+  const own = policy === 'best-of-n' || flags.policy.startsWith(policyFile)
+  const schedule = own ? '' : ` (${how}, ${flags.checkpoints.name})`
   return `${flags.candidates} candidates, ${policy}${schedule}, ranked by ${scorer}`
 }
 
