@@ -60,6 +60,9 @@ const recording = () => [
   '3'
 ]
 
+const arms =
+  'best-of-n,spec-reject,random-kill:like=spec-reject:name=lots,best-of-n:equal-tokens=spec-reject:name=equal,best-of-n:n=1'
+
 describe('winnow record', () => {
   it('says what is in the file, and the same command goes on with nothing to do', async () => {
     const again = await winnow(recording)
@@ -82,6 +85,24 @@ describe('winnow record', () => {
       problems: { requested: 3, done: 0, resumed: 3, failed: 0 },
       interrupted: false
     })
+  })
+
+  it('records parts of the problems, which replay puts together', async () => {
+    const parts = [1, 2].map((part) => join(folder, `part-${part}.jsonl`))
+    for (const [i, path] of parts.entries()) {
+      const asked = recording().map((word) => (word === traces ? path : word))
+      const { out } = await winnow([...asked, '--part', `${i + 1}/2`])
+      expect(out).toContain(`${2 - i} of ${2 - i} problems`)
+    }
+    const table = async (...paths: string[]) => {
+      const { out } = await winnow(['replay', ...paths, '--checkpoints', '4,8', '--policy', arms, '--json', '--quiet'])
+      return JSON.parse(out).policies.map(({ generatedTokens, regret }: Record<string, unknown>) => ({
+        generatedTokens,
+        regret
+      }))
+    }
+    expect(await table(...parts)).toEqual(await table(traces))
+    expect((await winnow(() => [...recording(), '--part', '3/2'])).err).toContain('a part such as 2/4')
   })
 
   it('exits with 3 where problems failed, and with 2 for what no recording can be', async () => {
@@ -119,8 +140,6 @@ describe('winnow record', () => {
   })
 })
 
-const arms =
-  'best-of-n,spec-reject,random-kill:like=spec-reject:name=lots,best-of-n:equal-tokens=spec-reject:name=equal,best-of-n:n=1'
 const replaying = (...more: string[]) => ['replay', traces, '--checkpoints', '4,8', '--quiet', ...more]
 
 describe('winnow replay', () => {

@@ -25,17 +25,29 @@ export async function openPrompts(path: string, format: string, terminal: Termin
   return openLines(path, terminal, format === 'lines' ? (line: string) => line : promptOf)
 }
 
-/** The same with the right answers where they are known; the first `limit` of them, 0 for all. */
-export async function openProblems(path: string, limit: number, terminal: Terminal): Promise<Prompts<RecordedProblem>> {
+/** Every so many problems one, from one of the first on: 1 of 1 is all. */
+export interface Part {
+  readonly part: number
+  readonly parts: number
+}
+
+/** The same with the right answers where they are known, and their places; a part of the first `limit`, 0 for all. */
+export async function openProblems(
+  path: string,
+  limit: number,
+  { part, parts }: Part,
+  terminal: Terminal
+): Promise<Prompts<RecordedProblem>> {
   const { count, all } = await openLines(path, terminal, recordedOf)
   const most = limit === 0 ? count : Math.min(limit, count)
   return {
-    count: most,
+    count: Math.max(0, Math.ceil((most - part + 1) / parts)),
     async *all() {
       let place = 0
       for await (const problem of all()) {
-        if (place++ === most) return
-        yield problem
+        if (place === most) return
+        if (place % parts === part - 1) yield { ...problem, place }
+        place++
       }
     }
   }

@@ -3,7 +3,7 @@ import { headSha256Of } from '../arm.js'
 import type { Engine, open as openEngine } from '../engine.js'
 import { expected, WinnowError } from '../errors.js'
 import { scorerNamed, scorerNames } from '../names.js'
-import { resolveBestOf, resolveCandidates } from '../options.js'
+import { maxCandidates, resolveBestOf, resolveCandidates } from '../options.js'
 import { defaultScorer } from '../planning.js'
 import { nativeRules } from '../sampling-rules.js'
 import type { Scorer } from '../scorer.js'
@@ -12,7 +12,7 @@ import { checkRecordable } from '../traces/recorder.js'
 import { exit, type Interruption } from './exit.js'
 import { add, number, requiredPath } from './flag.js'
 import { ProgressLine } from './progress-line.js'
-import { openProblems, type Prompts } from './prompts.js'
+import { openProblems, type Part, type Prompts } from './prompts.js'
 import { invocationOf, provenanceOf } from './provenance.js'
 import { addRerankerFlag, addRewardFlags, type RewardFlags } from './reward.js'
 import {
@@ -31,6 +31,7 @@ interface RecordFlags extends ModelFlags, RewardFlags, WritingFlags, OutputFlags
   readonly prompts?: string
   readonly out?: string
   readonly limit: number
+  readonly part: Part
   readonly candidates: number
   readonly grid: number
   readonly scorer?: readonly string[]
@@ -55,7 +56,9 @@ export function recordCommand(
   )
   add(command, '--out <file>', 'append a trace for each problem, and go on from what the file has')
   add(command, '--limit <count>', 'problems to take, 0 for all', 0, number)
-  add(command, '-n, --candidates <count>', 'candidates a problem, 1 to 256', 256, number)
+  const part = 'which of several parts of the problems, such as 2/4: each process records one, replay takes all files'
+  add(command, '--part <i/n>', part, { part: 1, parts: 1 }, partOf, '1/1')
+  add(command, '-n, --candidates <count>', `candidates a problem, 1 to ${maxCandidates}`, 256, number)
   add(command, '--grid <tokens>', 'tokens from one look of the scorers to the next', 16, number)
   const by = `who looks, may be repeated: ${scorerNames.join(', ')} (default: the head, without one mean-logprob)`
   add(command, '--scorer <name>', by, undefined, (text, _, before) => [...((before as string[]) ?? []), text])
@@ -93,7 +96,7 @@ async function recordAll(
     const { interruption, rewards } = workplace
     const named = flags.scorer?.map((name) => scorerNamed(name, (other) => rewards.named(other)))
     if (named !== undefined) checkRecordable(named)
-    const problems = await openProblems(path, limit, terminal)
+    const problems = await openProblems(path, limit, flags.part, terminal)
     return withEngine(open, flags.model, workplace, async (engine) => {
       const scorers = named ?? [rewards.default ?? defaultScorer(engine.head !== null)]
       const { hardware } = await provenanceOf(engine)
@@ -140,8 +143,9 @@ async function write(terminal: Terminal, recording: Recording): Promise<number> 
         line?.end()
         if (!flags.quiet) terminal.stderr.write(`prompt ${told.prompt + 1}: ${message}\n`)
       }
-      const left = ((problems.count - told.prompt - 1) * seconds()) / Math.max(1, done) / 60
-      line?.say(`${told.prompt + 1} of ${problems.count} problems; about ${Math.ceil(left)} min left`)
+      const over = done + resumed + failures.length
+      const left = ((problems.count - over) * seconds()) / Math.max(1, done) / 60
+      line?.say(`${over} of ${problems.count} problems; about ${Math.ceil(left)} min left`)
     }
   }).then(
     () => false,
@@ -170,4 +174,10 @@ async function write(terminal: Terminal, recording: Recording): Promise<number> 
   if (!interrupted) return failures.length > 0 ? exit.partial : exit.done
   terminal.stderr.write(`Interrupted. Run the same command again to go on from ${options.out}.\n`)
   return interruption.code ?? exit.failed
+}
+
+function partOf(text: string, flag: string): Part {
+  const [, part, parts] = (/^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? []).map(Number)
+  if (part !== undefined && parts !== undefined && part >= 1 && part <= parts) return { part, parts }
+  throw expected('OPTION_INVALID', 'a part such as 2/4', flag, text)
 }

@@ -1,16 +1,15 @@
 import { writeFile } from 'node:fs/promises'
 import { Command } from 'commander'
-import { withoutSecrets } from '../address.js'
 import { expected, WinnowError } from '../errors.js'
 import { type PolicyFile, policyText } from '../policy-file.js'
-
 import type { TraceHeader } from '../traces/trace.js'
 import { openTraces } from '../traces/trace-file.js'
 import { type Tuned, type TunedPoint, type TuningGoal, tune } from '../tuning/tune.js'
+import { version } from '../version.js'
 import { exit, onInterrupt } from './exit.js'
 import { add, number } from './flag.js'
 import { ProgressLine } from './progress-line.js'
-import { machineOf, schemaVersion } from './provenance.js'
+import { invocationOf, schemaVersion } from './provenance.js'
 import { addOutputFlags, type OutputFlags } from './settings.js'
 import { drawTable } from './table.js'
 import type { Terminal } from './terminal.js'
@@ -43,7 +42,7 @@ export function tuneCommand(terminal: Terminal, finish: (code: number) => void, 
   command.option('-o, --out <file>', 'file to write', 'winnow.policy.json')
   addOutputFlags(command)
   command.action(async (paths: string[], flags: TuneFlags) => {
-    finish(await tuneAll(terminal, paths, flags, `winnow ${argv.map(withoutSecrets).join(' ')}`))
+    finish(await tuneAll(terminal, paths, flags, invocationOf(argv)))
   })
   return command
 }
@@ -109,14 +108,13 @@ function fileOf(
 ): PolicyFile {
   const settings = chosen.settings(safety)
   if (settings === null) throw new WinnowError('POLICY_INVALID', 'Expected settings of the choice but received none')
-  const { versions } = machineOf({ addon: '', llama: '', devices: [] })
   const { model, head } = conditions
   return {
     settings,
     n,
     scorer: scorers[scorer]?.name ?? '',
     evidence: {
-      ...{ command, winnow: versions.winnow, model, head, prompts, goal },
+      ...{ command, winnow: version, model, head, prompts, goal },
       ...{ chosen: chosen.name, promised, heldOut, agreeing, folds }
     }
   }

@@ -25,12 +25,14 @@ import { lineOf, type Recorded } from './trace-line.js'
 /** A problem as a recording takes it. */
 export interface RecordedProblem extends Problem {
   readonly id?: string | undefined
+  /** Its place among all problems, where these are a part of them. Default: counted from 0. */
+  readonly place?: number | undefined
 }
 
 export interface RecordOptions {
   /** The file that is written; what it has already is not written again. */
   readonly out: string
-  /** Candidates a prompt. Default 256. */
+  /** Candidates a prompt, 1..4096. Default 256. */
   readonly n?: number | undefined
   /** Tokens from one look of the scorers to the next: replayed checkpoints lie on its multiples. Default 16. */
   readonly grid?: number | undefined
@@ -95,7 +97,7 @@ export async function record(
   const race = { seed, sampling, stopTokens, maxTokens, raw, deterministic, signal }
   const resolved = resolveBestOf(race)
   let journal: Journal | null = null
-  let place = 0
+  let count = 0
   try {
     for await (const problem of problems) {
       signal?.throwIfAborted()
@@ -103,7 +105,8 @@ export async function record(
         const header = await headerOf(engine, { n, grid, scorers, identity, resolved })
         journal = await Journal.open(out, conditionsOf(header))
       }
-      const prompt = place++
+      const { place: prompt = count } = problem
+      count++
       const key = contentKey([journal.identity, prompt, problem.id ?? null, problem.prompt, problem.answer])
       if (journal.has(key)) {
         options.onPrompt?.({ prompt, resumed: true, generatedTokens: 0, failure: null })

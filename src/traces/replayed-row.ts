@@ -9,7 +9,7 @@ import { finalScore, type Trace, type TraceHeader } from './trace.js'
 
 /**
  * A row of a bench, replayed: `wallSeconds`, `seconds` and `rewardTokens` are what the cost model foretells, and `text` is
- * empty (`Trace.written` has it). A winner that was stopped before its end counts as wrong.
+ * empty and `candidates` absent (the trace has both). A winner that was stopped before its end counts as wrong.
  */
 export interface ReplayedRow extends Row {
   readonly rounds: readonly ReplayedRound[]
@@ -71,7 +71,7 @@ export function placeOf({ scorers }: TraceHeader, { scorer, headSha256 }: Arm): 
 
 function rowOf(replaying: Replaying, trace: Trace, arm: Arm, done: Replay): ReplayedRow {
   const { header, arms, n, cost } = replaying
-  const { winner, work, killedAt, tokens } = done
+  const { winner, work, killedAt } = done
   const own = placeOf(header, arm)
   const measure = measureOf(arm, arms)
   const reference = measure === null ? 0 : placeOf(header, measure)
@@ -99,14 +99,7 @@ function rowOf(replaying: Replaying, trace: Trace, arm: Arm, done: Replay): Repl
     seconds: { ...seconds },
     peakCells: work.peakCells,
     kills: killsOf(done),
-    rounds: done.rounds,
-    ...(arm === measure && {
-      candidates: {
-        scores: Array.from({ length: n }, (_, id) => finalScore(trace, trace.scores(reference), id)),
-        tokens: [...tokens],
-        right: trace.right.slice(0, n)
-      }
-    })
+    rounds: done.rounds
   }
 }
 
