@@ -40,19 +40,20 @@ export function parse<S extends z.ZodType>(schema: S, value: unknown, what: stri
     const known = knownKeys(schema, path)
     const near = nearest(key, known)
     const hint = near === null ? `; known are ${known.join(', ')}` : `; did you mean "${near}"?`
-    throw new WinnowError('OPTION_UNKNOWN', `Expected a known option for ${where} but received "${key}"${hint}`)
+    const message = `Expected a known option for ${where} but received "${key}"${hint}`
+    throw new WinnowError('OPTION_UNKNOWN', message, { field: [...path, key].join('.') })
   }
   const received = path.reduce<unknown>((inner, key) => (inner as Record<string, unknown> | undefined)?.[key], value)
-  const isList = issue.code === 'invalid_type' && issue.expected === 'array'
-  const wanted = issue.code === 'custom' ? issue.message : isList ? 'an array' : 'an object'
-  throw expected('OPTION_INVALID', wanted, where, received)
+  const container = issue.code === 'invalid_type' && issue.expected === 'array' ? 'an array' : 'an object'
+  const wanted = issue.code === 'custom' ? issue.message : container
+  throw expected('OPTION_INVALID', wanted, where, received, path.length === 0 ? {} : { field: where })
 }
 
 function knownKeys(schema: z.ZodType, path: readonly string[]): string[] {
   let inner: unknown = schema
   for (const key of path) {
-    const outer = unwrap(inner) as z.ZodObject | z.ZodArray
-    inner = 'element' in outer ? outer.element : outer.shape[key]
+    const outer = unwrap(inner)
+    inner = outer instanceof z.ZodArray ? outer.element : (outer as z.ZodObject).shape[key]
   }
   return Object.keys((unwrap(inner) as z.ZodObject).shape)
 }

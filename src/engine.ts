@@ -12,6 +12,7 @@ import {
   type NativeDevice,
   type NativeHead,
   type NativeModel,
+  type NativeOccupancy,
   type TokenLists
 } from './binding.js'
 import { bytesText } from './bytes.js'
@@ -41,6 +42,7 @@ import type { Compute, Expected, Result } from './result.js'
 import { Scheduler, sharedStreams } from './scheduler.js'
 import type { Scorer } from './scorer.js'
 import { type PoolNeeds, Streams } from './streams.js'
+import { tokenLists } from './token-lists.js'
 import { Turns } from './turns.js'
 
 /**
@@ -113,6 +115,11 @@ export class Engine {
   get runtime(): { readonly addon: string; readonly llama: string; readonly devices: readonly NativeDevice[] } {
     const { addonVersion: addon } = this.#binding
     return { addon, llama: this.#binding.llamaVersion(), devices: this.#binding.devices() }
+  }
+
+  /** Cells and branches of the pool at hand, whoever they belong to; null while there is none. */
+  get occupancy(): NativeOccupancy | null {
+    return this.#streams.occupancy
   }
 
   /**
@@ -202,10 +209,15 @@ export class Engine {
 
   /** The text of tokens, control tokens left out, less the last `cut` bytes of it. */
   async text(tokens: Int32Array, cut = 0): Promise<string> {
+    const [text = ''] = await this.texts([tokens], [cut])
+    return text
+  }
+
+  /** `text` of many, in one crossing. */
+  async texts(lists: readonly ArrayLike<number>[], cuts: readonly number[] = lists.map(() => 0)): Promise<string[]> {
     this.#closing.signal.throwIfAborted()
-    const offsets = Int32Array.of(0, tokens.length)
-    const [text] = await fromAddon(() => this.#model.detokenize(tokens, offsets, false, Int32Array.of(cut)))
-    return text ?? ''
+    const { tokens, offsets } = tokenLists(lists)
+    return fromAddon(() => this.#model.detokenize(tokens, offsets, false, Int32Array.from(cuts)))
   }
 
   /** Ends what runs (it rejects with ENGINE_CLOSED), then frees pool, adapters, head and model, in that order. Idempotent. */
@@ -243,6 +255,7 @@ export class Engine {
     const from = options.deadlineFrom === 'start' ? performance.now() : calledAt
     const deadline = from + (options.deadlineMs ?? Number.POSITIVE_INFINITY)
     try {
+      options.onStart?.()
       // Before the race: whatever a policy says of itself cannot cost what was written.
       const foreseen = expectedOf(lease, rungs, waves, {
         n,

@@ -67,6 +67,19 @@ export const codes = {
   HUB_FAILED: { retryable: true },
   INTERRUPTED: { retryable: true },
   WRITE_FAILED: { retryable: false },
+  REQUEST_INVALID: { retryable: false },
+  REQUEST_TOO_LARGE: { retryable: false },
+  REQUEST_TOO_SLOW: { retryable: true },
+  MEDIA_UNSUPPORTED: { retryable: false },
+  ROUTE_UNKNOWN: { retryable: false },
+  METHOD_UNKNOWN: { retryable: false },
+  KEY_INVALID: { retryable: false },
+  MODEL_UNKNOWN: { retryable: false },
+  LOADING: { retryable: true },
+  DRAINING: { retryable: true },
+  QUEUE_FULL: { retryable: true },
+  CLIENT_GONE: { retryable: false },
+  READER_TOO_SLOW: { retryable: false },
   POOL_BUSY: { retryable: true },
   POOL_DEAD: { retryable: true },
   DECODE_FAILED: { retryable: true },
@@ -97,11 +110,14 @@ export class WinnowError extends Error {
   readonly code: Code
   /** Whether the same call may succeed later (memory freed, another pool). */
   readonly retryable: boolean
+  /** The option at fault, by its place, such as `sampling.topP`; null where none was. */
+  readonly field: string | null
   readonly [mark] = true
 
-  constructor(code: Code, message: string, options?: { readonly cause?: unknown }) {
+  constructor(code: Code, message: string, options?: { readonly cause?: unknown; readonly field?: string }) {
     super(message, options)
     this.code = code
+    this.field = options?.field ?? null
     this.retryable = (codes as Record<string, { retryable: boolean }>)[code]?.retryable ?? false
   }
 
@@ -131,8 +147,14 @@ export async function fromAddon<T>(operation: () => Promise<T>): Promise<T> {
 }
 
 /** The sentence every refusal is made of. */
-export function expected(code: Code, what: string, forWhat: string, received: unknown): WinnowError {
-  return new WinnowError(code, `Expected ${what} for ${forWhat} but received ${describe(received)}`)
+export function expected(
+  code: Code,
+  what: string,
+  forWhat: string,
+  received: unknown,
+  options?: { readonly field?: string }
+): WinnowError {
+  return new WinnowError(code, `Expected ${what} for ${forWhat} but received ${describe(received)}`, options)
 }
 
 /** WRITE_FAILED with what the file system said. */

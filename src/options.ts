@@ -136,6 +136,8 @@ export interface BestOfOptions {
    * what is free; never more than that.
    */
   readonly budget?: number | undefined
+  /** Once, when the race has its streams; before that it waits for others. What it throws rejects the race. */
+  readonly onStart?: (() => void) | undefined
   /**
    * LoRA adapters that the model writes with, in any order. Each is opened once, and kept while the engine is open. Only
    * races with the same adapters at the same scales share a pool: others have it when those have ended, in the order of the
@@ -171,13 +173,14 @@ type Optional =
   | 'deadlineMs'
   | 'scorer'
   | 'pipeline'
+  | 'onStart'
   | 'onCheckpoint'
   | 'onProgress'
   | 'checkpoints'
 
 export interface ResolvedBestOfOptions
   extends Resolved<Omit<BestOfOptions, Optional | 'sampling' | 'seed' | 'lora'>>,
-    Pick<BestOfOptions, 'budget' | 'signal' | 'stop' | 'deadlineMs' | 'onCheckpoint' | 'onProgress'> {
+    Pick<BestOfOptions, 'budget' | 'signal' | 'stop' | 'deadlineMs' | 'onStart' | 'onCheckpoint' | 'onProgress'> {
   readonly checkpoints: Checkpoints
   /** Null: the engine decides. */
   readonly scorer: Scorer | null
@@ -301,6 +304,7 @@ const bestOfSchema = z.strictObject({
   raw: flag.default(false),
   deterministic: flag.default(false),
   lora: z.array(loraSchema).default([]),
+  onStart: callback<() => void>().optional(),
   onCheckpoint: callback<(progress: Progress) => void>().optional(),
   onProgress: callback<(progress: Progress) => void>().optional()
 })

@@ -1,5 +1,5 @@
 import { type AdapterSet, noAdapters } from './adapter.js'
-import type { NativeBinding, NativeModel, NativePool, NativeSizes } from './binding.js'
+import type { NativeBinding, NativeModel, NativeOccupancy, NativePool, NativeSizes } from './binding.js'
 import { WinnowError } from './errors.js'
 import { toBlock } from './ladder.js'
 import type { ResolvedOpenOptions } from './options.js'
@@ -64,6 +64,11 @@ export class Streams {
   /** Null without one. */
   get held(): HeldPool | null {
     return this.#pool
+  }
+
+  /** Of the pool at hand; null without one. */
+  get occupancy(): NativeOccupancy | null {
+    return this.#pool?.pool.occupancy() ?? null
   }
 
   /** A pool that serves, by `poolsFor`; a grown one only where memory has it. Throws OUT_OF_MEMORY, CONTEXT_TOO_LONG. */

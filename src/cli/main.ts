@@ -19,6 +19,7 @@ import { recordCommand } from './record.js'
 import { replayCommand } from './replay.js'
 import { runCommand } from './run.js'
 import { sampleCommand } from './sample.js'
+import { serveCommand } from './serve.js'
 import { processTerminal, type Terminal } from './terminal.js'
 import { tuneCommand } from './tune.js'
 
@@ -36,7 +37,8 @@ export async function main(argv: readonly string[], terminal: Terminal, open = o
     sampleCommand(terminal, open, finish, argv),
     planCommand(terminal, finish),
     recordCommand(terminal, open, finish, argv),
-    replayCommand(terminal, open, finish, argv)
+    replayCommand(terminal, open, finish, argv),
+    serveCommand(terminal, open, finish)
   ]
   const calibration = calibrateCommand(terminal, finish)
   const configured = [...raced, ...training, calibration]

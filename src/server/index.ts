@@ -1,0 +1,6 @@
+export { type Call, webCall } from './call.js'
+export type { Limits } from './limits.js'
+export { listener, serverOf } from './listener.js'
+export { type Route, routes } from './routes.js'
+export { Service } from './service.js'
+export type { ServiceOptions } from './service-options.js'
