@@ -89,9 +89,11 @@ function messageOf(error: unknown, verbose: boolean): string {
 // npm links the command, so the script's name may lead here by way of a link.
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   // Whoever reads the output may stop reading (`winnow bench | head`); that is no failure.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error
-  })
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+    })
+  }
   const code = await main(process.argv.slice(2), processTerminal())
   if (code !== exit.done) process.exitCode = code
 }

@@ -3,6 +3,7 @@ import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Command } from 'commander'
 import { type Logger, pino } from 'pino'
+import { collectDefaultMetrics } from 'prom-client'
 import type { Engine, open as openEngine } from '../engine.js'
 import { WinnowError } from '../errors.js'
 import { parseCheckpoints, policyNamed, scorerNamed } from '../names.js'
@@ -91,6 +92,8 @@ async function serve(terminal: Terminal, open: typeof openEngine, flags: ServeFl
     const loaded = new Loading<Engine>()
     // Refuse what can be refused before a large model is loaded.
     const service = new Service({ ...options, engine: loaded.promise, logger })
+    // The process is the service's own: its memory, handles and delays are worth watching too.
+    collectDefaultMetrics({ register: service.registry })
     const server = serverOf(service)
     try {
       await listen(server, flags, logger)
