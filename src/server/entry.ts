@@ -110,17 +110,21 @@ export async function enter(venue: Venue, ask: Ask, watch: Watch): Promise<Enter
 
 /** The scores of texts that are there, in their order, and the prompt's and answers' tokens. */
 export async function enterScore(venue: Venue, ask: ScoreAsk, signals: readonly AbortSignal[]) {
-  const { engine, options } = venue
+  const { engine, options, admission } = venue
+  const { prompt, answers, raw } = ask
+  // No token is written with less than a byte; streams for more would be empty.
+  const longest = Math.max(...answers.map((answer) => Buffer.byteLength(answer)))
   return inTime(venue, undefined, signals, async (signal, deadlineMs, onStart) => {
-    const result = await engine.score(ask.prompt, ask.answers, {
-      raw: ask.raw,
+    const race = {
+      raw,
       scorer: scorerOf(options, ask.scorer),
-      maxTokens: options.limits.tokens,
+      maxTokens: Math.min(options.limits.tokens, longest + 1),
       deterministic: true,
       deadlineMs,
-      signal,
-      onStart
-    })
+      signal
+    }
+    await admission.admit(engine, answers.length, prompt, race)
+    const result = await engine.score(prompt, answers, { ...race, onStart })
     if (result.failure !== null) throw result.failure
     if (result.reason === 'deadline') throw tooLate(result.reason)
     return result

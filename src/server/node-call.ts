@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { WinnowError } from '../errors.js'
 import type { Call } from './call.js'
 
 /** A request of Node's own server. `path` is where it leads, if not to its own URL. */
@@ -7,7 +6,7 @@ export function nodeCall(request: IncomingMessage, response: ServerResponse, pat
   const gone = new AbortController()
   response.once('close', () => {
     if (response.writableFinished) return
-    gone.abort(new WinnowError('CLIENT_GONE', 'Expected a caller for the answer but it went away'))
+    gone.abort()
   })
   return {
     method: request.method ?? 'GET',

@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import { basename } from 'node:path'
 import type { Registry } from 'prom-client'
 import type { Engine } from '../engine.js'
@@ -52,6 +53,8 @@ export class Service {
     this.#keys = new ApiKeys(this.#options.apiKeys)
     this.#gate = new Gate(this.#options.limits.queue)
     this.#metrics = new Metrics(this.#options.registry, this.#gate, () => this.#engine)
+    // Every request listens; however many there are, that is no leak.
+    setMaxListeners(0, this.#stopping.signal)
     if ('then' in options.engine) void this.#load(options.engine)
     else this.#engine = options.engine
   }
@@ -73,7 +76,9 @@ export class Service {
       code: null,
       user: null
     }
-    const response = await this.#route(call, trail).catch((error: unknown) => this.#refuse(error, trail))
+    const response = await this.#route(call, trail).catch((error: unknown) =>
+      this.#refuse(call.signal.aborted ? gone(error) : error, trail)
+    )
     response.headers.set('x-request-id', trail.requestId)
     trail.status = response.status
     // A stream says itself when it is over.
@@ -170,8 +175,8 @@ export class Service {
     running: (watch: Watch) => Promise<Entered>,
     headers: Record<string, string>
   ): Promise<Response> {
-    const gone = new AbortController()
-    const events = new EventStream(this.#options.limits.buffer, (reason) => gone.abort(reason))
+    const left = new AbortController()
+    const events = new EventStream(this.#options.limits.buffer, (reason) => left.abort(reason))
     const chunks = new Chunks(events, ask, envelope)
     // Of a text that several tokens may have written there are no log-probabilities before it is decided whose it is.
     const common = ask.logprobs
@@ -188,7 +193,7 @@ export class Service {
     })
     let isBegun = false
     const watch: Watch = {
-      signals: [call.signal, gone.signal],
+      signals: [call.signal, left.signal],
       onProgress: (progress) => {
         if (!isBegun) events.begin()
         isBegun = true
@@ -209,7 +214,7 @@ export class Service {
       } catch (error) {
         if (!isBegun) throw error
         await common?.close()
-        const refusal = refusalOf(error)
+        const refusal = refusalOf(call.signal.aborted ? gone(error) : error)
         trail.code = refusal.error.code
         chunks.fail(refusal.error)
       }
@@ -313,6 +318,11 @@ function json(value: object, init: { status?: number; headers?: Record<string, s
     'cache-control': 'no-store'
   }
   return new Response(body, { status: init.status ?? 200, headers })
+}
+
+/** Whatever an aborted call failed with. */
+function gone(cause: unknown): WinnowError {
+  return new WinnowError('CLIENT_GONE', 'Expected a caller for the answer but it went away', { cause })
 }
 
 /** The caller's, where it is fit for a log; otherwise a new one. */
