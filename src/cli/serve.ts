@@ -4,27 +4,25 @@ import type { AddressInfo } from 'node:net'
 import { Command } from 'commander'
 import { type Logger, pino } from 'pino'
 import { collectDefaultMetrics } from 'prom-client'
+import { parseBytes } from '../bytes.js'
 import type { Engine, open as openEngine } from '../engine.js'
 import { WinnowError } from '../errors.js'
-import { parseCheckpoints, policyNamed, scorerNamed } from '../names.js'
+import { policyNamed, scorerNamed } from '../names.js'
 import { maxCandidates } from '../options.js'
 import { serverOf } from '../server/listener.js'
 import { Service } from '../server/service.js'
 import type { ServiceOptions } from '../server/service-options.js'
-import { parseBytes } from './bytes.js'
 import { Downloads } from './downloads.js'
 import { exit } from './exit.js'
 import { add, number, seconds } from './flag.js'
-import type { OneRaceFlags } from './race.js'
+import { addPolicyFlags, type OneRaceFlags } from './race.js'
 import { addRerankerFlag, addRewardFlags, type RewardFlags, RewardModels } from './reward.js'
-import { addModelFlags, type ModelFlags, openOptionsOf, policyHelp, scorerHelp } from './settings.js'
+import { addModelFlags, addScheduleFlags, type ModelFlags, openOptionsOf, type ScheduleFlags } from './settings.js'
 import type { Terminal } from './terminal.js'
 import { withThreads } from './threads.js'
+import { withEngine } from './workplace.js'
 
-interface ServeFlags
-  extends ModelFlags,
-    RewardFlags,
-    Pick<OneRaceFlags, 'policy' | 'scorer' | 'alpha' | 'checkpoints' | 'quiet'> {
+interface ServeFlags extends ModelFlags, RewardFlags, ScheduleFlags, Pick<OneRaceFlags, 'policy' | 'scorer' | 'quiet'> {
   readonly host: string
   readonly port: number
   readonly name?: string
@@ -54,11 +52,8 @@ export function serveCommand(terminal: Terminal, open: typeof openEngine, finish
   add(command, '--name <name>', 'what requests call the model, besides "default" (default: the name of its file)')
   add(command, '--api-key <key>', 'asked for by every route but /health; in WINNOW_API_KEY other users do not see it')
   add(command, '--best-of <count>', 'candidates of a request that does not say best_of', 1, number)
-  add(command, '--policy <name>', `whom to kill where a request does not say: ${policyHelp}`, 'spec-reject')
-  add(command, '--alpha <share>', 'share of the live candidates rejected at a checkpoint, 0 to below 1', 0.5, number)
-  const when = 'when to look, in tokens: "64,128", "every:32" or "doubling:16"'
-  add(command, '--checkpoints <when>', when, parseCheckpoints('doubling:32'), parseCheckpoints, 'doubling:32')
-  add(command, '--scorer <name>', `what to rank by: ${scorerHelp} (default: the head, without one mean-logprob)`)
+  addPolicyFlags(command)
+  addScheduleFlags(command)
   add(
     command,
     '--shadow <share>',
@@ -97,9 +92,7 @@ async function serve(terminal: Terminal, open: typeof openEngine, flags: ServeFl
     const server = serverOf(service)
     try {
       await listen(server, flags, logger)
-      const engine = await open(flags.model, opening)
-      try {
-        await rewards.load()
+      return await withEngine(open, flags.model, { opening, rewards }, async (engine) => {
         loaded.resolve(engine)
         logger.info({ model: engine.model.path }, 'ready')
         const signal = await interruption.came
@@ -107,10 +100,7 @@ async function serve(terminal: Terminal, open: typeof openEngine, flags: ServeFl
         await service.drain(signal === 'SIGINT' ? Math.min(interruptedMs, ms) : ms)
         await readersGone(server)
         return exit[signal]
-      } finally {
-        await engine.close()
-        await rewards.close()
-      }
+      })
     } finally {
       server.close()
       server.closeAllConnections()
@@ -123,14 +113,14 @@ async function serve(terminal: Terminal, open: typeof openEngine, flags: ServeFl
 
 /** Throws OPTION_INVALID, OPTION_UNKNOWN, HEAD_NOT_FOUND. */
 function serviceOptionsOf(flags: ServeFlags, rewards: RewardModels): Omit<ServiceOptions, 'engine'> {
-  const { policy, alpha, checkpoints, scorer, name, apiKey, bestOf, shadow } = flags
+  const { policy, alpha, margin, right, hopeless, checkpoints, scorer, name, apiKey, bestOf, shadow } = flags
   const named = rewards.default
   return {
     name,
     apiKey,
     bestOf,
     shadow,
-    policy: policyNamed(policy, { alpha, checkpoints }),
+    policy: policyNamed(policy, { alpha, margin, right, hopeless, checkpoints }),
     scorer: scorer === undefined ? (named ?? undefined) : scorerNamed(scorer, (each) => rewards.named(each)),
     scorers: named === null ? {} : { [named.name]: named },
     limits: {

@@ -36,7 +36,7 @@ export async function atWork(
 export async function withEngine(
   open: typeof openEngine,
   path: string | undefined,
-  { opening, rewards }: Workplace,
+  { opening, rewards }: Omit<Workplace, 'interruption'>,
   use: (engine: Engine) => Promise<number>
 ): Promise<number> {
   const engine = await open(path, opening)

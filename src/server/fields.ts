@@ -1,7 +1,7 @@
 /** The fields of OpenAI's requests: what is taken of them, what is accepted and ignored, and what nobody knows. */
 import { z } from 'zod'
+import { check, flag, range, whole } from '../checks.js'
 import type { JsonSchema } from '../grammar.js'
-import { check, flag, range, whole } from '../options.js'
 import { samplingRulesSchema } from '../sampling-rules.js'
 import type { ResolvedLimits } from './limits.js'
 import { ownSchema } from './own-settings.js'

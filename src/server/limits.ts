@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { maxCandidates, whole } from '../options.js'
+import { whole } from '../checks.js'
+import { maxCandidates } from '../options.js'
 
 /** What a service takes of anybody; the defaults are meant for a server that strangers reach. */
 export interface Limits {

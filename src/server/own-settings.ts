@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { check, flag, range, whole } from '../options.js'
+import { check, flag, range, whole } from '../checks.js'
 
 /** Policies a request may name. Those that have the engine's pool to themselves are for whoever runs the service. */
 export const requestPolicies = ['best-of-n', 'spec-reject', 'keep-enough', 'spec-reject-paper', 'random-kill'] as const

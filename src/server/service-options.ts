@@ -1,8 +1,9 @@
 import type { Registry } from 'prom-client'
 import { z } from 'zod'
+import { check, parse, range, whole } from '../checks.js'
 import type { Engine } from '../engine.js'
 import { WinnowError } from '../errors.js'
-import { check, type Logger, parse, range, whole } from '../options.js'
+import { type Logger, maxCandidates } from '../options.js'
 import type { Pipeline } from '../pipeline.js'
 import type { Policy } from '../policy.js'
 import type { Scorer } from '../scorer.js'
@@ -52,7 +53,7 @@ const serviceSchema = z.strictObject({
     'a name of letters, digits and any of . : @ / + - _'
   ).optional(),
   apiKey: z.unknown().optional(),
-  bestOf: whole(1, 256).default(1),
+  bestOf: whole(1, maxCandidates).default(1),
   policy: object<Policy>('a policy such as specReject()').optional(),
   scorer: object<Scorer>('a scorer').optional(),
   scorers: object<Readonly<Record<string, Scorer>>>('scorers by name').default({}),
