@@ -294,7 +294,15 @@ async function readBack(journal: Journal, key: string): Promise<Result | null> {
 /** Everything but who is told and who may end it; what is no data stands there by its name. */
 function conditionsOf({ n, keep, identity, resolved }: Settings, about: Conditions): Conditions {
   // Adapters are told by their contents.
-  const { signal: _, stop: __, onStart: ___, onCheckpoint: ____, onProgress: _____, lora: ______, ...options } = resolved
+  const {
+    signal: _,
+    stop: __,
+    onStart: ___,
+    onCheckpoint: ____,
+    onProgress: _____,
+    lora: ______,
+    ...options
+  } = resolved
   const { policy, checkpoints, scorer, pipeline, seed } = options
   return {
     ...about,
