@@ -99,8 +99,8 @@ export async function planRace(
     const { held } = site
     // The pool at hand, where it gets other adapters, keeps states even for a race that reads none.
     const keeping = (pool: Rung) => {
-      const adapted = held !== null && isHeld(held, pool, { ...needs, adapters: held.needs.adapters })
-      return adapted ? { ...needs, states: held.needs.states } : needs
+      const atHand = held !== null && isHeld(held, pool, { ...needs, adapters: held.needs.adapters })
+      return atHand ? { ...needs, states: held.needs.states } : needs
     }
     // One candidate in one block: the weights come with any shape.
     const own = await generator.pool({ width: 1, cells: 1 }, needs)

@@ -32,8 +32,8 @@ const growth = 2
 
 /**
  * The pools that serve these needs, in the order in which they are tried: the one at hand where it serves, if with other
- * adapters; one grown in both directions, so that races of different shapes do not take turns making pools, unless most of its cells would be
- * nobody's (many short streams and few long ones make many long ones); one of just this shape.
+ * adapters; one grown in both directions, so that races of different shapes do not take turns making pools, unless most
+ * of its cells would be nobody's (many short streams and few long ones make many long ones); one of just this shape.
  */
 export function poolsFor(held: PoolNeeds | null, needs: PoolNeeds): readonly PoolNeeds[] {
   if (held === null || needs.exact === true) return [needs]
