@@ -95,7 +95,7 @@ describe('winnow run', () => {
         kvType: 'f16',
         batch: 512,
         flashAttention: 'auto',
-        layout: 'auto'
+        layout: 'streams'
       },
       failure: null,
       versions: { winnow: expect.any(String), llama: 'none' },

@@ -73,8 +73,8 @@ describe('a race in a unified cache', () => {
   it('is planned to the byte that llama.cpp then allocates', async () => {
     for (const [n, maxTokens] of [
       [4, 30],
-      [16, 100],
-      [70, 60]
+      [16, 40],
+      [70, 12]
     ] as const) {
       const plan = await unified.plan(n, prompt, { maxTokens })
       expect(plan).toMatchObject({ layout: 'unified', width: n, waves: 1, admitted: true })

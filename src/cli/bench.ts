@@ -90,7 +90,8 @@ async function bench(
     const { lora, records } = await readLora(flags, opening)
     const conditions = { ...common, lora }
     return withEngine(open, flags.model, workplace, async (engine) => {
-      const compute = computeOf(opening)
+      // Deterministic races have streams, whatever was asked.
+      const compute = { ...computeOf(opening), ...(flags.deterministic && { layout: 'streams' as const }) }
       const reward = await rewards.provenance()
       const asked = { problems, arms, conditions, compute, reward, lora: records, flags, invocation }
       return await measure(terminal, { engine, interruption, ...asked })
