@@ -42,6 +42,13 @@ bool only_cpu() {
          ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_IGPU) == nullptr;
 }
 
+bool in_graph(const std::string& name, const ModelFacts& facts) {
+  if (name == "host") return false;
+  if (name == "graph") return true;
+  if (name == "auto") return facts.output_on_gpu;
+  throw EngineError("OPTION_INVALID", "Expected auto, host or graph for drawing but received '" + name + "'");
+}
+
 }  // namespace
 
 PoolParams resolve_params(const PoolParams& requested, const ModelFacts& facts) {
@@ -74,6 +81,7 @@ PoolParams resolve_params(const PoolParams& requested, const ModelFacts& facts) 
   if (params.threads == 0) {
     params.threads = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxThreads);
   }
+  params.drawing = in_graph(requested.drawing, facts) ? "graph" : "host";
   return params;
 }
 

@@ -56,6 +56,7 @@ std::unique_ptr<Mirror> Mirror::create(std::shared_ptr<Model> model, const PoolP
   PoolParams params = requested;
   params.states = true;
   params.deterministic = false;
+  params.drawing = "host";
   std::unique_ptr<Mirror> mirror(new Mirror());
   mirror->state_ = std::make_unique<State>(Streams::open(std::move(model), params, mirror->abort_, kMarkRows));
   return mirror;

@@ -80,6 +80,7 @@ Prefill Pool::prefill(const std::vector<Token>& prompt, double deadline_seconds)
   const bool whole = decode_prompt(streams, stream, prompt, held, deadline);
   result.seconds = seconds_since(start);
   if (whole) {
+    streams.fetch_logits({0});
     std::vector<float> logits(streams.logits(0), streams.logits(0) + state_->vocabulary()), state;
     if (params().states) state.assign(streams.state(0), streams.state(0) + state_->width());
     Race& race = branches.open(prompt, hash_prompt(prompt));

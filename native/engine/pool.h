@@ -58,7 +58,10 @@ struct PoolParams {
   int batch = 512;                       // prompt tokens per decode call, at least 1
   std::string kv_type = "f16";           // "f32" | "f16" | "q8_0" | "q4_0"
   std::string flash_attention = "auto";  // "auto" | "on" | "off"
-  bool states = true;                    // keep hidden states (needed to score with a head)
+  // Where tokens are drawn: "host" | "graph" | "auto", the graph where the output layer is on a GPU. Of branches whose
+  // rules, top-k, top-p or certainties the graph has no part in, the host draws the tokens all the same.
+  std::string drawing = "auto";
+  bool states = true;          // keep hidden states (needed to score with a head)
   bool deterministic = false;  // never decode fewer than two rows, so logits do not depend on who else is alive
   // 0 for streams. Otherwise one cache of so many cells for all, rounded up to kCellBlock; never `deterministic`, since
   // kernels sum over the cells in the order in which they lie, and not for sliding windows or caches of two parts.

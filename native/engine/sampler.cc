@@ -10,20 +10,6 @@
 namespace winnow {
 namespace {
 
-// First index whose cumulative weight exceeds `target`; the last with any weight when rounding let the target
-// reach the total, -1 when there is none.
-int first_beyond(const float* weights, int count, double target) {
-  double sum = 0;
-  int last = -1;
-  for (int i = 0; i < count; ++i) {
-    if (weights[i] <= 0) continue;
-    sum += static_cast<double>(weights[i]);
-    last = i;
-    if (sum > target) break;
-  }
-  return last;
-}
-
 Token draw_from_all(const float* logits, int vocabulary, float top, float inverse, double uniform,
                     SamplerScratch& scratch) {
   double total = 0;

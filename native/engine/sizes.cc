@@ -6,10 +6,12 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "backend.h"
 #include "context.h"
 #include "error.h"
+#include "graph_sampler.h"
 #include "host_memory.h"
 #include "mirror.h"
 #include "rank_head.h"
@@ -33,6 +35,15 @@ std::string host_name() {
   return cpu == nullptr ? "CPU" : ggml_backend_dev_name(cpu);
 }
 
+// Of a row of outputs: its logits and its state. For samplers in the graph llama.cpp keeps room for what they might
+// leave of it besides, whether or not they do: logits, shares and tokens of the whole vocabulary, and one token.
+std::uint64_t row_bytes(const ModelFacts& facts, const PoolParams& params) {
+  const std::uint64_t vocabulary = static_cast<std::uint64_t>(facts.vocabulary);
+  const std::uint64_t state = static_cast<std::uint64_t>(params.states ? facts.width : 0);
+  const std::uint64_t left = params.drawing == "graph" ? 3 * vocabulary + 1 : 0;
+  return (vocabulary + state + left) * sizeof(float);
+}
+
 }  // namespace
 
 std::string device_of(ggml_backend_buffer_type* type) {
@@ -41,7 +52,6 @@ std::string device_of(ggml_backend_buffer_type* type) {
 }
 
 ContextSizes sizes_of(const Model& model, const llama_context* context, int outputs, const PoolParams& params) {
-  const ModelFacts& facts = model.facts();
   const std::string host = host_name();
   std::map<std::string, DeviceSizes> by_device;
   {
@@ -53,9 +63,7 @@ ContextSizes sizes_of(const Model& model, const llama_context* context, int outp
       sizes.compute += part.compute;
     }
   }
-  const std::uint64_t row =
-      static_cast<std::uint64_t>(facts.vocabulary) + static_cast<std::uint64_t>(params.states ? facts.width : 0);
-  by_device[host].outputs += static_cast<std::uint64_t>(outputs) * row * sizeof(float);
+  by_device[host].outputs += static_cast<std::uint64_t>(outputs) * row_bytes(model.facts(), params);
   ContextSizes all;
   all.streams = params.unified_cells > 0 ? 1 : static_cast<int>(llama_n_seq_max(context));
   all.cells_per_stream = static_cast<int>(llama_n_ctx_seq(context));
@@ -79,9 +87,10 @@ ContextSizes context_sizes(const Model& model, const PoolParams& requested, bool
   if (mirror) {
     params.states = true;
     params.deterministic = false;
+    params.drawing = "host";
   }
   check_layout(model, params);
-  const llama_context_params options = context_params(params, mirror ? kMarkRows : 0);
+  llama_context_params options = context_params(params, mirror ? kMarkRows : 0);
   const std::uint64_t cells = params.unified_cells > 0 ? static_cast<std::uint64_t>(params.unified_cells)
                                                        : static_cast<std::uint64_t>(options.n_seq_max) *
                                                              static_cast<std::uint64_t>(params.cells_per_stream);
@@ -91,14 +100,15 @@ ContextSizes context_sizes(const Model& model, const PoolParams& requested, bool
                                            std::to_string(params.cells_per_stream));
   }
   // What is laid out is not free of cost: notes on each cell, and room for the outputs.
-  const std::uint64_t row = static_cast<std::uint64_t>(model.facts().vocabulary) +
-                            static_cast<std::uint64_t>(params.states ? model.facts().width : 0);
-  const std::uint64_t bytes = cells * kNoteBytes + options.n_outputs_max * row * sizeof(float);
+  const std::uint64_t bytes = cells * kNoteBytes + options.n_outputs_max * row_bytes(model.facts(), params);
   const std::uint64_t available = host_memory_available();
   if (available > 0 && bytes > available) {
     throw EngineError("OUT_OF_MEMORY", "Expected a context whose notes fit in the free memory but received one of " +
                                            std::to_string(cells) + " cells, " + std::to_string(bytes) + " bytes");
   }
+  std::optional<GraphSampler> sampler;
+  if (params.drawing == "graph")
+    sampler.emplace(static_cast<int>(options.n_seq_max), model.facts().vocabulary).attach(options);
   const OwnedContext context = make_context(model, options);
   if (!adapters.empty()) set_adapters(context.get(), model, adapters);
   return sizes_of(model, context.get(), static_cast<int>(options.n_outputs_max), params);

@@ -40,7 +40,7 @@ struct ContextSizes {
 ContextSizes context_sizes(const Model& model, const PoolParams& params, bool mirror = false,
                            const AdapterSet& adapters = {});
 
-// What a context of Streams has taken; of one row of outputs: the logits and, with states, the state.
+// What a context of Streams has taken, `outputs` rows of outputs among it.
 ContextSizes sizes_of(const Model& model, const llama_context* context, int outputs, const PoolParams& params);
 
 // Whose memory such a buffer lies in. Pinned memory belongs to a GPU and lies in the host's.

@@ -112,4 +112,16 @@ RowSum sum_row(const float* logits, int count, float top, float inverse, std::ve
   return row;
 }
 
+int first_beyond(const float* weights, int count, double target) {
+  double sum = 0;
+  int last = -1;
+  for (int i = 0; i < count; ++i) {
+    if (weights[i] <= 0) continue;
+    sum += static_cast<double>(weights[i]);
+    last = i;
+    if (sum > target) break;
+  }
+  return last;
+}
+
 }  // namespace winnow

@@ -23,4 +23,8 @@ struct RowSum {
 // Appends the mass of each kBlock logits to `blocks` where it is given.
 RowSum sum_row(const float* logits, int count, float top, float inverse, std::vector<double>* blocks);
 
+// First index whose cumulative weight exceeds `target`; the last with any weight when rounding let the target
+// reach the total, -1 when there is none.
+int first_beyond(const float* weights, int count, double target);
+
 }  // namespace winnow

@@ -12,6 +12,14 @@ namespace {
 
 constexpr std::int64_t kWorthSharing = 1 << 18;  // logits; below it waking a thread costs more than it saves
 
+// The token that a branch with given ones takes at a position; -1 behind their end.
+Token given_to(const Branch& branch, int position) {
+  const std::vector<Token>& tokens =
+      branch.fork->given[static_cast<std::size_t>(branch.id) - branch.fork->first_candidate];
+  const std::size_t at = static_cast<std::size_t>(position);
+  return at < tokens.size() ? tokens[at] : -1;
+}
+
 }  // namespace
 
 Step::Step(Streams& streams, BranchTable& branches)
@@ -19,6 +27,38 @@ Step::Step(Streams& streams, BranchTable& branches)
       branches_(branches),
       workers_(streams.params().threads),
       scratch_(static_cast<std::size_t>(streams.params().threads)) {}
+
+double Step::uniform_of(const Branch& branch, int position) const {
+  return winnow::draw(branch.fork->seed, branches_.owner(branch.stream).prompt_hash,
+                      static_cast<std::uint32_t>(branch.id), static_cast<std::uint32_t>(position));
+}
+
+// What the graph is to make of the row from which the token at `position` is drawn; nothing where that is not enough.
+std::optional<RowAsk> Step::ask_of(const Branch& branch, int position) const {
+  const ForkParams& fork = *branch.fork;
+  if (fork.certainties || branch.rules) return std::nullopt;
+  if (!fork.given.empty()) {
+    RowAsk ask;
+    ask.wanted = std::max(given_to(branch, position), 0);
+    return ask;
+  }
+  return RowAsk::of(fork.sampling, streams_.model().facts().vocabulary, uniform_of(branch, position));
+}
+
+// False where the whole row of logits is needed.
+bool Step::draw_from_digest(Branch& branch) const {
+  if (branch.row < 0) return false;
+  const std::optional<RowAsk> ask = ask_of(branch, branch.generated);
+  if (!ask) return false;
+  const RowDigest row = streams_.digest(branch.row);
+  const bool given = !branch.fork->given.empty();
+  const std::optional<Sampled> found =
+      given ? measure(row, *ask) : winnow::sample(row, streams_.model().facts().vocabulary, *ask);
+  if (!found) return false;
+  branch.next = given && given_to(branch, branch.generated) < 0 ? Sampled{} : *found;
+  branch.drawn = true;
+  return true;
+}
 
 void Step::draw_one(Branch& branch, int worker) {
   try {
@@ -36,12 +76,10 @@ void Step::draw_next(Branch& branch, RulesScratch& scratch) {
   const float* const logits = branches_.logits(race, branch);
   const int vocabulary = streams_.model().facts().vocabulary;
   if (!fork.given.empty()) {
-    const std::vector<Token>& tokens = fork.given[static_cast<std::size_t>(branch.id) - fork.first_candidate];
-    const std::size_t next = static_cast<std::size_t>(branch.generated);
-    branch.next = next < tokens.size() ? measure(logits, vocabulary, tokens[next]) : Sampled{};
+    const Token token = given_to(branch, branch.generated);
+    branch.next = token >= 0 ? measure(logits, vocabulary, token) : Sampled{};
   } else {
-    const double uniform = winnow::draw(fork.seed, race.prompt_hash, static_cast<std::uint32_t>(branch.id),
-                                        static_cast<std::uint32_t>(branch.generated));
+    const double uniform = uniform_of(branch, branch.generated);
     if (!branch.rules) {
       branch.next = winnow::sample(logits, vocabulary, fork.sampling, uniform, scratch.sampler);
     } else if (branch.rules->finished()) {
@@ -55,8 +93,13 @@ void Step::draw_next(Branch& branch, RulesScratch& scratch) {
 
 void Step::draw(const std::vector<Branch*>& branches) {
   std::vector<Branch*> without;
-  for (Branch* const branch : branches)
-    if (!branch->drawn) without.push_back(branch);
+  std::vector<int> rows;
+  for (Branch* const branch : branches) {
+    if (branch->drawn || (streams_.draws() && draw_from_digest(*branch))) continue;
+    without.push_back(branch);
+    if (branch->row >= 0) rows.push_back(branch->row);
+  }
+  streams_.fetch_logits(rows);
   const int count = static_cast<int>(without.size());
   if (static_cast<std::int64_t>(count) * streams_.model().facts().vocabulary < kWorthSharing) {
     for (Branch* const branch : without) draw_one(*branch, 0);
@@ -180,6 +223,10 @@ void Step::decode(const std::vector<Branch*>& taking) {
     const int stream = rows[i].stream;
     const Token token = rows[i].branch == nullptr ? taking.front()->next.token : rows[i].branch->next.token;
     streams_.set_row(static_cast<int>(i), token, branches_.length(stream), stream, true);
+    if (!streams_.draws()) continue;
+    const Branch* const branch = rows[i].branch;
+    const std::optional<RowAsk> ask = branch == nullptr ? std::nullopt : ask_of(*branch, branch->generated + 1);
+    streams_.ask(static_cast<int>(i), ask.value_or(RowAsk{}));
   }
   streams_.decode(static_cast<int>(rows.size()));
   for (std::size_t i = 0; i < rows.size(); ++i) {

@@ -33,6 +33,9 @@ class Step {
   void draw(const std::vector<Branch*>& branches);
   std::optional<StopScan::Cut> found_stop(const Branch& branch) const;
   static void take(Branch& branch);
+  double uniform_of(const Branch& branch, int position) const;
+  std::optional<RowAsk> ask_of(const Branch& branch, int position) const;
+  bool draw_from_digest(Branch& branch) const;
   void draw_one(Branch& branch, int worker);
   void draw_next(Branch& branch, RulesScratch& scratch);
   void keep_rows_of_others(const std::vector<Branch*>& taking);

@@ -78,7 +78,7 @@ std::unique_ptr<Streams> Streams::open(std::shared_ptr<Model> model, const PoolP
 
 void Streams::make() {
   const ModelFacts& facts = model_->facts();
-  const llama_context_params options = context_params(params_, outputs_);
+  llama_context_params options = context_params(params_, outputs_);
   count_ = std::max(params_.streams, least_rows_);
   const std::uint64_t cells = static_cast<std::uint64_t>(this->cells());
   bytes_ = cells * cell_bytes(*model_, options.type_k);
@@ -89,6 +89,10 @@ void Streams::make() {
   }
 
   outputs_max_ = static_cast<int>(options.n_outputs_max);
+  if (params_.drawing == "graph") {
+    sampler_ = std::make_unique<GraphSampler>(count_, facts.vocabulary);
+    sampler_->attach(options);
+  }
   std::unique_ptr<Batch> batch = std::make_unique<Batch>(model_, options, params_.threads, *abort_);
   const llama_context* const context = batch->context();
   memory_ = llama_get_memory(context);
@@ -129,7 +133,8 @@ void Streams::remake(int streams, int cells_per_stream) {
   const PoolParams wanted = shaped(streams, cells_per_stream);
   batch_.reset();  // first: there may not be room for both
   memory_ = nullptr;
-  logits_ = states_ = nullptr;
+  logits_ = nullptr;
+  states_ = nullptr;
   copies_pending_ = false;
   params_ = wanted;
   make();
@@ -142,15 +147,61 @@ void Streams::adapt(const AdapterSet& adapters) {
 
 bool Streams::decode(int rows) {
   return batch_->compute(rows, "decode", [this](llama_context* context, const llama_batch& batch) {
-    const int code = llama_decode(context, batch);
+    const int code = draws() ? decode_parts(context, batch) : llama_decode(context, batch);
     copies_pending_ = false;
-    if (code == 0) {
+    if (code == 0 && !draws()) {
       llama_synchronize(context);
       logits_ = llama_get_logits(context);
       states_ = params_.states ? llama_get_embeddings(context) : nullptr;
     }
     return code;
   });
+}
+
+// llama.cpp computes each run of streams without a gap by itself, and no more rows at once than a micro-batch has, in
+// whichever call; of several only the last one's graph could be read. Part by part none is lost: what all but the last
+// have is copied. Of rows without outputs nothing is read.
+int Streams::decode_parts(llama_context* context, const llama_batch& batch) {
+  const std::size_t width = static_cast<std::size_t>(model().facts().width);
+  const bool read = batch.logits[0] != 0;
+  const int most = read ? static_cast<int>(llama_n_ubatch(context)) : batch.n_tokens;
+  const auto apart = [&](int row) { return !unified() && batch.seq_id[row][0] - batch.seq_id[row - 1][0] > 1; };
+  gathered_.clear();
+  logits_fetched_ = false;
+  for (int first = 0, next = 0; first < batch.n_tokens; first = next) {
+    while (++next < batch.n_tokens && next - first < most && !apart(next)) continue;
+    const int rows = next - first;
+    llama_batch part = batch;
+    part.n_tokens = rows;
+    part.token += first;
+    part.pos += first;
+    part.n_seq_id += first;
+    part.seq_id += first;
+    part.logits += first;
+    sampler_->begin(first);
+    const int code = llama_decode(context, part);
+    if (code != 0) return code;
+    llama_synchronize(context);
+    sampler_->read();
+    logits_ = llama_get_logits(context);
+    states_ = params_.states ? llama_get_embeddings(context) : nullptr;
+    if (rows == batch.n_tokens) return 0;
+    sampler_->copy_logits(0, rows, logits_ + row_offset(first));
+    if (states_ != nullptr)
+      gathered_.insert(gathered_.end(), states_, states_ + static_cast<std::size_t>(rows) * width);
+  }
+  logits_fetched_ = true;
+  if (states_ != nullptr) states_ = gathered_.data();
+  return 0;
+}
+
+void Streams::fetch_logits(const std::vector<int>& rows) {
+  if (!draws() || logits_fetched_) return;
+  const AssertGuard guard;
+  for (std::size_t i = 0, next = 0; i < rows.size(); i = next) {
+    while (++next < rows.size() && rows[next] == rows[next - 1] + 1) continue;
+    sampler_->copy_logits(rows[i], static_cast<int>(next - i), logits_ + row_offset(rows[i]));
+  }
 }
 
 void Streams::require_usable() const {
@@ -165,9 +216,11 @@ void Streams::keep_states(bool keep) {
   if (params_.states) llama_set_embeddings(batch_->context(), keep);
 }
 
-const float* Streams::logits(int row) const {
-  return logits_ + static_cast<std::size_t>(row) * static_cast<std::size_t>(model().facts().vocabulary);
+std::size_t Streams::row_offset(int row) const {
+  return static_cast<std::size_t>(row) * static_cast<std::size_t>(model().facts().vocabulary);
 }
+
+const float* Streams::logits(int row) const { return logits_ + row_offset(row); }
 
 const float* Streams::state(int row) const {
   if (states_ == nullptr) return nullptr;
@@ -177,7 +230,8 @@ const float* Streams::state(int row) const {
 void Streams::clear() {
   const AssertGuard guard;
   llama_memory_clear(memory_, false);
-  logits_ = states_ = nullptr;
+  logits_ = nullptr;
+  states_ = nullptr;
 }
 
 void Streams::free_cells(int stream) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "batch.h"
+#include "graph_sampler.h"
 #include "model.h"
 #include "pool.h"
 
@@ -58,9 +59,18 @@ class Streams {
   bool decode(int rows);
   void require_usable() const;
 
+  // Whether the graph draws (PoolParams::drawing); only then the next three mean anything.
+  bool draws() const { return sampler_ != nullptr; }
+  // What is to be drawn from a row of the next decodes.
+  void ask(int row, const RowAsk& ask) { sampler_->ask(row, ask); }
+  // Of a row of the last decode of which all rows were outputs.
+  RowDigest digest(int row) const { return sampler_->digest(row); }
+
   // Whether the rows decoded from now on come with states. Without effect when the pool keeps none.
   void keep_states(bool keep);
-  // Row `row` of the last decode; llama.cpp owns it until the next. State: nullptr when none is kept.
+  // Row `row` of the last decode; llama.cpp owns it until the next. State: nullptr when none is kept. Logits: where the
+  // graph draws, only of rows that were fetched.
+  void fetch_logits(const std::vector<int>& rows);  // ascending
   const float* logits(int row) const;
   const float* state(int row) const;
 
@@ -105,6 +115,8 @@ class Streams {
  private:
   Streams() = default;
   void make();
+  std::size_t row_offset(int row) const;  // in logits_
+  int decode_parts(llama_context* context, const llama_batch& batch);
   PoolParams shaped(int streams, int cells_per_stream) const;
 
   std::shared_ptr<Model> model_;
@@ -119,9 +131,12 @@ class Streams {
   int outputs_max_ = 0;
   std::uint64_t bytes_ = 0;
   bool copies_pending_ = false;
-  std::unique_ptr<Batch> batch_;  // nullptr when it could not be made anew
+  std::unique_ptr<GraphSampler> sampler_;  // nullptr where the host draws; outlives the batch
+  std::unique_ptr<Batch> batch_;           // nullptr when it could not be made anew
   llama_memory_i* memory_ = nullptr;
-  const float* logits_ = nullptr;
+  bool logits_fetched_ = false;  // of all rows
+  std::vector<float> gathered_;  // states of a decode in several parts
+  float* logits_ = nullptr;
   const float* states_ = nullptr;
 };
 
