@@ -3,7 +3,7 @@
  * chosen against what is in force (contest.ts). What moves a number is only chosen where the caller allows it.
  */
 import { availableParallelism } from 'node:os'
-import { loadBinding, type NativeBinding, type NativeModel } from './binding.js'
+import { loadBinding, type ModelFacts, type NativeBinding, type NativeModel } from './binding.js'
 import { type Calibration, choose, type SettingChoice, type SettingTrial, trialOf } from './calibration.js'
 import { contest, type Entrant } from './contest.js'
 import { embedded, example } from './embedded.js'
@@ -12,9 +12,9 @@ import { maxStreams } from './layout.js'
 import { openModel } from './model.js'
 import { type OpenOptions, type ResolvedOpenOptions, resolveCandidates, resolveOpen } from './options.js'
 import { subjects } from './subject.js'
-import { type Settings, timed } from './timing.js'
+import { drawingOf, type Settings, timed } from './timing.js'
 
-/** Options of `open` among them: threads, batch, kvType and flashAttention are what the search begins with. */
+/** Options of `open` among them: threads, batch, kvType, flashAttention and drawing are what the search begins with. */
 export interface CalibrateOptions extends Omit<OpenOptions, 'head'> {
   /** Candidates, 1..256. Default 64. */
   readonly n?: number | undefined
@@ -37,11 +37,11 @@ const steps = 8
 
 /**
  * Measures the model at `path`, which may be an address, or the embedded one, with the engine's own pool: prompt and steps of n candidates with
- * other threads, then other prompt batches, flash attention off, and quantised cells. Each setting keeps the value in
+ * other threads, then other prompt batches, flash attention off, quantised cells, and tokens drawn elsewhere. Each setting keeps the value in
  * force unless another takes at least 3% less time in so many of at least five interleaved rounds that chance would do
  * that in fewer than 5 of 100 cases. Batches are compared by the prompt's time, all else by prompt + tokens x step.
  *
- * Flash attention and the type of the cells always count as moving log-probabilities; threads and batch where a run shows
+ * Flash attention, the type of the cells and the drawing always count as moving log-probabilities; threads and batch where a run shows
  * it. On a CPU they do by rounding: threads where a lone row reads more than 256 tokens (a single candidate, or the last
  * token of a prompt that long), a batch where it leaves fewer than 64 prompt tokens over. So what moved nothing at this
  * prompt length may at another.
@@ -71,7 +71,7 @@ export async function calibrateWith(
     const began = performance.now()
     const deadline = began + seconds * 1000
     const run = (settings: Settings, until: number) => timed(binding, model, settings, course, until, signal)
-    let settings = settingsOf(opening, cores)
+    let settings: Settings = settingsOf(opening, cores, model.facts)
     // The first run pages the weights in: it counts for what was computed, not for how long that took.
     const reference = await run(settings, deadline)
     const trials: SettingTrial[] = []
@@ -106,9 +106,14 @@ async function promptOf(model: NativeModel, wanted: number): Promise<Int32Array>
   return Int32Array.from({ length }, (_, i) => plain[i % plain.length] as number)
 }
 
-/** `threads` as many as compute: 0 is one a core. */
-function settingsOf({ threads, batch, kvType, flashAttention }: ResolvedOpenOptions, cores: number): Settings {
-  return { threads: threads === 0 ? cores : threads, batch, kvType, flashAttention }
+/** `threads` as many as compute: 0 is one a core. `drawing` as it comes to with this model. */
+function settingsOf(
+  { batch, kvType, flashAttention, ...options }: ResolvedOpenOptions,
+  cores: number,
+  facts: ModelFacts
+) {
+  const threads = options.threads === 0 ? cores : options.threads
+  return { threads, batch, kvType, flashAttention, drawing: drawingOf(options, facts) }
 }
 
 function resolveCalibrate(options: CalibrateOptions) {

@@ -37,7 +37,9 @@ const schema = z.strictObject({
     threads: z.number(),
     batch: z.number(),
     kvType: z.string(),
-    flashAttention: z.string()
+    flashAttention: z.string(),
+    // A file may be older.
+    drawing: z.string().default('auto')
   })
 })
 
@@ -98,8 +100,8 @@ type CalibrationRecord = z.output<typeof schema>
 async function recordIn(file: string): Promise<{ record: CalibrationRecord; settings: Settings }> {
   try {
     const record = schema.parse(JSON.parse(await readFile(file, 'utf8')))
-    const { threads, batch, kvType, flashAttention } = resolveOpen(record.settings as Settings)
-    return { record, settings: { threads, batch, kvType, flashAttention } }
+    const { threads, batch, kvType, flashAttention, drawing } = resolveOpen(record.settings as Settings)
+    return { record, settings: { threads, batch, kvType, flashAttention, drawing } }
   } catch (error) {
     const cause = error instanceof z.ZodError ? new Error(z.prettifyError(error), { cause: error }) : error
     const message = cause instanceof Error ? cause.message : String(cause)

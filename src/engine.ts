@@ -42,6 +42,7 @@ import type { Compute, Expected, Result } from './result.js'
 import { Scheduler, sharedStreams } from './scheduler.js'
 import type { Scorer } from './scorer.js'
 import { type PoolNeeds, Streams } from './streams.js'
+import { drawingOf } from './timing.js'
 import { tokenLists } from './token-lists.js'
 import { Turns } from './turns.js'
 
@@ -286,7 +287,8 @@ export class Engine {
       const layout = plan?.layout ?? 'streams'
       if (given === null && lease.alone && waves === 1)
         this.#pace.record(result.usage, steps, options.deterministic, layout)
-      return { ...result, expected: foreseen, compute: computeOf(this.#options, layout), lora }
+      const compute = computeOf(this.#options, layout, this.#model.facts)
+      return { ...result, expected: foreseen, compute, lora }
     } finally {
       await lease.end()
     }
@@ -423,9 +425,13 @@ interface Arrival {
 }
 
 /** `threads` as many as compute. */
-function computeOf({ threads, batch, kvType, flashAttention, gpu }: ResolvedOpenOptions, layout: Layout): Compute {
-  const computing = threads === 0 ? availableParallelism() : threads
-  return { threads: computing, batch, kvType, flashAttention, gpu, layout }
+function computeOf(
+  { batch, kvType, flashAttention, gpu, ...options }: ResolvedOpenOptions,
+  layout: Layout,
+  model: ModelFacts
+): Compute {
+  const threads = options.threads === 0 ? availableParallelism() : options.threads
+  return { threads, batch, kvType, flashAttention, drawing: drawingOf(options, model), gpu, layout }
 }
 
 function expectedOf(lease: Lease, rungs: readonly Rung[], waves: number, facts: ForecastFacts): Expected {

@@ -70,6 +70,12 @@ export interface OpenOptions extends DownloadOptions {
    * says why, and `result.compute` which it was. Default `auto`.
    */
   readonly layout?: 'auto' | Layout | undefined
+  /**
+   * Where tokens are drawn: `host` copies all logits out of llama.cpp; `graph` has it make of each row what a draw needs,
+   * so that they stay on the device, but for candidates with top-k, top-p, sampling rules or certainties. Both draw the
+   * same tokens but for rounding. Default `auto`: the graph where logits are computed on a GPU.
+   */
+  readonly drawing?: 'auto' | 'host' | 'graph' | undefined
   /** Silent by default. */
   readonly logger?: Logger | undefined
   /** Share of the weights loaded, 0..1. */
@@ -214,6 +220,7 @@ const openSchema = z.strictObject({
   kvType: one('f32', 'f16', 'q8_0', 'q4_0').default('f16'),
   flashAttention: one('auto', 'on', 'off').default('auto'),
   layout: one('auto', 'streams', 'unified').default('auto'),
+  drawing: one('auto', 'host', 'graph').default('auto'),
   logger: having<Logger>('a logger with debug, info and warn', 'debug', 'info', 'warn').default(silent),
   onLoad: callback<(share: number) => void>().optional(),
   models: text('a folder').optional(),

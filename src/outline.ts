@@ -41,7 +41,7 @@ export class Outline {
     rung: Rung,
     { states, deterministic }: { readonly states: boolean; readonly deterministic: boolean }
   ): Promise<NativeSizes> {
-    const params = { ...this.#params(rung), states, deterministic }
+    const params = { ...this.#params(rung), drawing: this.#options.drawing, states, deterministic }
     return fromAddon(() => this.#binding.poolSizes(this.model, params, this.#set.members))
   }
 

@@ -109,11 +109,12 @@ export class Streams {
   }
 
   async #create(needs: PoolNeeds): Promise<NativePool> {
-    const { threads, batch, kvType, flashAttention, logger } = this.#options
+    const { threads, batch, kvType, flashAttention, drawing, logger } = this.#options
     const { adapters = noAdapters, ...shape } = needs
     logger.debug({ ...shape, adapters: adapters.key }, 'making a pool')
     try {
-      const pool = await this.#binding.createPool(this.#model, { ...shape, threads, batch, kvType, flashAttention })
+      const settings = { threads, batch, kvType, flashAttention, drawing }
+      const pool = await this.#binding.createPool(this.#model, { ...shape, ...settings })
       try {
         if (adapters.members.length > 0) await pool.adapt(adapters.members)
         const sizes = await pool.sizes()

@@ -72,5 +72,12 @@ export const subjects: readonly Subject[] = [
       return types.filter((type) => type !== kvType)
     },
     cost: ofRace
+  },
+  {
+    setting: 'drawing',
+    // The graph's sums round otherwise.
+    numeric: true,
+    values: ({ drawing }) => (drawing === 'graph' ? ['host'] : ['graph']),
+    cost: ofRace
   }
 ]

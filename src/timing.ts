@@ -1,10 +1,16 @@
 import { onAbort } from './abort.js'
-import type { NativeBinding, NativeModel } from './binding.js'
+import type { ModelFacts, NativeBinding, NativeModel } from './binding.js'
 import { fromAddon } from './errors.js'
 import type { ResolvedOpenOptions } from './options.js'
 
 /** The options of `open` that depend on the machine: what they change is speed, memory and rounding. */
-export type Settings = Pick<ResolvedOpenOptions, 'threads' | 'batch' | 'kvType' | 'flashAttention'>
+export type Settings = Pick<ResolvedOpenOptions, 'threads' | 'batch' | 'kvType' | 'flashAttention' | 'drawing'>
+
+/** What `drawing` comes to with a model. */
+export function drawingOf({ drawing }: Pick<Settings, 'drawing'>, { outputOnGpu }: ModelFacts): 'host' | 'graph' {
+  if (drawing !== 'auto') return drawing
+  return outputOnGpu ? 'graph' : 'host'
+}
 
 /** What is timed: a prompt, and some steps of candidates that share it. */
 export interface Course {

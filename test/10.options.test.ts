@@ -83,6 +83,7 @@ describe('the options of open', () => {
       threads: 0,
       batch: 512,
       kvType: 'f16',
+      drawing: 'auto',
       mmap: true
     })
     expect(resolveOpen().head).toBeUndefined()

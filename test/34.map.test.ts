@@ -48,7 +48,15 @@ function resultFor(prompt: PromptInput, n = 3, changes: Partial<Result> = {}): R
     scorer: 'head',
     policy: 'best-of-n',
     checkpoints: 'doubling:32',
-    compute: { threads: 1, batch: 512, kvType: 'f16', flashAttention: 'auto', gpu: 'cpu', layout: 'streams' },
+    compute: {
+      threads: 1,
+      batch: 512,
+      kvType: 'f16',
+      flashAttention: 'auto',
+      drawing: 'host',
+      gpu: 'cpu',
+      layout: 'streams'
+    },
     lora: [],
     rungs: [],
     waves: 1,

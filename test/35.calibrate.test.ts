@@ -44,8 +44,14 @@ async function calibrated(machine: Partial<Machine>, options: CalibrateOptions =
 describe('a calibration', () => {
   it('keeps everything where nothing is faster', async () => {
     const { calibration } = await calibrated({})
-    expect(calibration.settings).toEqual({ threads: 4, batch: 512, kvType: 'f16', flashAttention: 'auto' })
-    expect(calibration.choices.map(({ verdict }) => verdict)).toEqual(['kept', 'kept', 'kept', 'kept'])
+    expect(calibration.settings).toEqual({
+      threads: 4,
+      batch: 512,
+      kvType: 'f16',
+      flashAttention: 'auto',
+      drawing: 'host'
+    })
+    expect(calibration.choices.map(({ verdict }) => verdict)).toEqual(Array(5).fill('kept'))
   })
 
   it('finds the threads that are fastest, and tries the rest with them', async () => {
@@ -132,7 +138,8 @@ describe('a calibration', () => {
     const [, slow] = calibration.trials
     expect(slow).toMatchObject({ rounds: 0, failure: 'it took several times as long' })
     expect(choice('threads')).toMatchObject({ value: 2, verdict: 'kept' })
-    expect(calibration.trials.at(-1)?.failure).toBe('Expected memory but received OUT_OF_MEMORY')
+    const quantised = calibration.trials.find(({ settings }) => settings.kvType === 'q8_0')
+    expect(quantised?.failure).toBe('Expected memory but received OUT_OF_MEMORY')
     expect(choice('kvType')?.verdict).toBe('kept')
     expect(calibration.seconds).toBeLessThan(3)
   })
@@ -145,7 +152,7 @@ describe('a calibration', () => {
     const { calibration, diary } = await calibrated({ realMs: () => 70 }, { seconds: 0.5 }, 2)
     expect(calibration.seconds).toBeGreaterThan(0.45)
     expect(calibration.seconds).toBeLessThan(1.5)
-    expect(calibration.choices.map(({ verdict }) => verdict)).toEqual(Array(4).fill('undecided'))
+    expect(calibration.choices.map(({ verdict }) => verdict)).toEqual(Array(5).fill('undecided'))
     expect(calibration.choices[0]?.reason).toMatch(
       /^the time was enough for [0-4] of at least 5 rounds; more seconds are needed$/
     )
@@ -203,7 +210,7 @@ describe('a calibration', () => {
 
 describe('a verdict', () => {
   const entrant = (costs: readonly number[]): Entrant => ({
-    settings: { threads: 1, batch: 512, kvType: 'f16', flashAttention: 'auto' },
+    settings: { threads: 1, batch: 512, kvType: 'f16', flashAttention: 'auto', drawing: 'host' },
     timings: costs.map((stepSeconds): Timing => {
       return { promptSeconds: 0, stepSeconds, logprobs: new Float32Array(), cellBytes: 0 }
     }),
@@ -243,7 +250,7 @@ const chosen: Calibration = {
   seconds: 1,
   trials: [],
   choices: [],
-  settings: { threads: 1, batch: 128, kvType: 'f16', flashAttention: 'auto' }
+  settings: { threads: 1, batch: 128, kvType: 'f16', flashAttention: 'auto', drawing: 'host' }
 }
 
 describe('a calibration file', () => {
@@ -360,7 +367,9 @@ describe('a calibration on the command line', () => {
   it('stands in for flags that nobody gave, and that is said', async () => {
     const { flags, err } = await flagsOf([])
     expect(flags).toMatchObject(chosen.settings)
-    expect(err).toMatch(/^From winnow\.calibration\.json: threads 1, batch 128, kvType f16, flashAttention auto\.\n$/)
+    expect(err).toMatch(
+      /^From winnow\.calibration\.json: threads 1, batch 128, kvType f16, flashAttention auto, drawing host\.\n$/
+    )
   })
 
   it('gives way to a flag', async () => {

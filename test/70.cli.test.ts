@@ -95,6 +95,7 @@ describe('winnow run', () => {
         kvType: 'f16',
         batch: 512,
         flashAttention: 'auto',
+        drawing: 'auto',
         layout: 'streams'
       },
       failure: null,

@@ -12,7 +12,7 @@ const model = await openModel(binding, embedded.model, resolveOpen({ gpu: 'cpu' 
 const text = await model.tokenize(example.prompt, false, false)
 afterAll(() => model.close())
 
-const plain: Settings = { threads: 1, batch: 512, kvType: 'f16', flashAttention: 'auto' }
+const plain: Settings = { threads: 1, batch: 512, kvType: 'f16', flashAttention: 'auto', drawing: 'host' }
 
 /** One run over a prompt of a given length. */
 async function run(n: number, promptTokens: number, changes: Partial<Settings>): Promise<Timing> {
@@ -38,8 +38,14 @@ describe('calibrating the embedded model', () => {
     const options = { n: 4, promptTokens: 100, tokens: 16, seconds: 3, gpu: 'cpu', threads: 1 } as const
     const calibration = await calibrate(undefined, options)
     expect(calibration.seconds).toBeLessThan(6)
-    expect(calibration.choices.map(({ setting }) => setting)).toEqual(['threads', 'batch', 'flashAttention', 'kvType'])
-    expect(calibration.settings).toMatchObject({ kvType: 'f16', flashAttention: 'auto' })
+    expect(calibration.choices.map(({ setting }) => setting)).toEqual([
+      'threads',
+      'batch',
+      'flashAttention',
+      'kvType',
+      'drawing'
+    ])
+    expect(calibration.settings).toMatchObject({ kvType: 'f16', flashAttention: 'auto', drawing: 'host' })
     const measured = calibration.trials.filter(({ rounds }) => rounds > 0)
     expect(measured.length).toBeGreaterThan(1)
     for (const { stepSeconds, promptTokensPerSecond, spread, moved, cellBytes } of measured) {
@@ -69,7 +75,7 @@ describe('calibrating the embedded model', () => {
     const began = performance.now()
     const { choices } = await calibrate(undefined, { n: 256, promptTokens: 900, seconds: 0.2, gpu: 'cpu', threads: 1 })
     expect(performance.now() - began).toBeLessThan(5000)
-    expect(choices.map(({ verdict }) => verdict)).toEqual(Array(4).fill('undecided'))
+    expect(choices.map(({ verdict }) => verdict)).toEqual(Array(5).fill('undecided'))
   })
 })
 
@@ -93,6 +99,12 @@ describe('settings move log-probabilities on the CPU', () => {
   it('by flash attention and by quantised cells', async () => {
     expect(await movedBy(4, 100, { flashAttention: 'off' })).toBeGreaterThan(0)
     expect(await movedBy(4, 100, { kvType: 'q8_0' })).toBeGreaterThan(0)
+  })
+
+  it('by drawing in the graph, in the last bits', async () => {
+    const far = await movedBy(4, 100, { drawing: 'graph' })
+    expect(far).toBeGreaterThan(0)
+    expect(far).toBeLessThan(1e-4)
   })
 
   it('not by cells of 32 bits while flash attention rounds them to 16', async () => {

@@ -3,8 +3,11 @@
 // Row "same tokens": `checks` steps of both paths on the same tokens and draws. `furthest` is how far in probability a
 // draw lies outside the token that the graph took, by the host's logits in double precision: sums in float round.
 // Row "head": the largest difference of a score from the state's product on the host, relative to the largest score.
-// Rows with step_ms: each path writes `length` tokens of its own; "pool" is Winnow's host path, "bare" copies the
-// logits and samples nothing.
+// Row "same tokens in the pool": branches that wrote the same `length` tokens whether Winnow's own pool drew them on
+// the host or in the graph; who once took another token goes another way.
+//
+// Rows with step_ms: each path writes `length` tokens of its own; "host" and "graph" are Winnow's pool by where it
+// draws (PoolParams::drawing), "bare" copies the logits and samples nothing.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -142,17 +145,43 @@ double bare_step(const Work& work, const Target& target, const std::shared_ptr<w
   return seconds_since(start) / work.length;
 }
 
-double pool_step(const Work& work, const Target& target, const std::shared_ptr<winnow::Model>& model) {
+struct PoolRun {
+  double step = 0;  // seconds
+  winnow::Advance written;
+};
+
+PoolRun pool_run(const Work& work, const Target& target, const std::shared_ptr<winnow::Model>& model,
+                 const char* drawing) {
   winnow::PoolParams params = target.pool_params(work.n, work.prompt + work.length + 3);
   params.states = true;
+  params.drawing = drawing;
   winnow::ForkParams fork;
   fork.count = work.n;
   fork.max_tokens = work.length + 3;
   OneRace race(model, params, made_up_tokens(work.prompt, model->facts().vocabulary), fork);
   race.advance(2);
   const Clock::time_point start = Clock::now();
-  const winnow::Advance advance = race.advance(work.length);
-  return seconds_since(start) / advance.steps;
+  PoolRun run;
+  run.written = race.advance(work.length);
+  run.step = seconds_since(start) / run.written.steps;
+  return run;
+}
+
+std::vector<std::vector<winnow::Token>> by_branch(const winnow::Advance& written) {
+  std::vector<std::vector<winnow::Token>> branches;
+  auto from = written.tokens.begin();
+  for (const std::int32_t count : written.counts) {
+    branches.emplace_back(from, from + count);
+    from += count;
+  }
+  return branches;
+}
+
+double share_alike(const winnow::Advance& one, const winnow::Advance& other) {
+  const std::vector<std::vector<winnow::Token>> a = by_branch(one), b = by_branch(other);
+  std::size_t alike = 0;
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) alike += a[i] == b[i];
+  return static_cast<double>(alike) / static_cast<double>(std::max(a.size(), b.size()));
 }
 
 void print(const Work& work, const char* path, double step) {
@@ -186,8 +215,17 @@ bool body(Arguments& arguments) {
       .add("largest_gap", agreement.score_gap)
       .add("largest_score", agreement.largest_score)
       .print();
+  const PoolRun host = pool_run(work, target, model, "host");
+  const PoolRun graph = pool_run(work, target, model, "graph");
+  Row()
+      .add("question", "same tokens in the pool")
+      .add("share", share_alike(host.written, graph.written))
+      .add("branches", work.n)
+      .add("tokens_each", work.length)
+      .print();
   print(work, "leader", leader_step(work, target, model, head));
-  print(work, "pool", pool_step(work, target, model));
+  print(work, "host", host.step);
+  print(work, "graph", graph.step);
   print(work, "bare", bare_step(work, target, model));
   // A draw that is off by more than rounding is a wrong token.
   return agreement.furthest < 1e-3 && agreement.score_gap <= 1e-2 * std::max(1.0, agreement.largest_score);

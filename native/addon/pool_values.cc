@@ -26,6 +26,7 @@ PoolParams to_pool_params(const Napi::Value& value) {
   PoolParams params = streams_params(from);
   params.states = flag_of(from, "states");
   params.deterministic = flag_of(from, "deterministic");
+  if (from.Has("drawing") && !from.Get("drawing").IsUndefined()) params.drawing = text_of(from, "drawing");
   if (from.Has("unifiedCells") && !from.Get("unifiedCells").IsUndefined())
     params.unified_cells = integer_of(from, "unifiedCells");
   return params;

@@ -37,7 +37,7 @@ export function calibrateCommand(
 ): Command {
   const command = new Command('calibrate')
   command.description(
-    'measure which threads, prompt batch, attention and KV type are fastest here, and write the choice'
+    'measure which threads, prompt batch, attention, KV type and drawing are fastest here, and write the choice'
   )
   add(command, '-m, --model <path>', 'GGUF model, path or address (default: the embedded one)')
   add(command, '--models <folder>', 'where models given by address are kept (default: winnow/models in ~/.cache)')

@@ -100,7 +100,7 @@ export async function jsonOf(
   rewardModel: RewardProvenance
 ): Promise<string> {
   const { alpha, margin, right, hopeless, sampling, maxTokens, raw, deterministic, deadlineMs } = options
-  const { gpu, gpuLayers, threads, kvType, batch, flashAttention } = options
+  const { gpu, gpuLayers, threads, kvType, batch, flashAttention, drawing } = options
   const resolved = {
     candidates: result.branches.length,
     policy: result.policy,
@@ -121,6 +121,7 @@ export async function jsonOf(
     kvType,
     batch,
     flashAttention,
+    drawing,
     layout: result.compute.layout
   }
   const sha256 = headSha256Of(options.scorer ?? null)

@@ -20,6 +20,7 @@ export interface ModelFlags {
   readonly batch: number
   readonly flashAttention: NonNullable<OpenOptions['flashAttention']>
   readonly layout: NonNullable<OpenOptions['layout']>
+  readonly drawing: NonNullable<OpenOptions['drawing']>
 }
 
 /** Flags that say whom to kill and when. */
@@ -71,6 +72,7 @@ export function addGeneratorFlags(command: Command): void {
   add(command, '--batch <count>', 'prompt tokens a decode call', 512, number)
   add(command, '--flash-attention <mode>', 'auto, on or off', 'auto')
   add(command, '--layout <name>', 'of the cells: auto, streams or unified', 'auto')
+  add(command, '--drawing <where>', 'where tokens are drawn: auto, host or graph (auto: graph on a GPU)', 'auto')
 }
 
 /** `most`: candidates. */
@@ -117,7 +119,7 @@ export function addOutputFlags(command: Command): void {
 
 /** Throws OPTION_INVALID: what can be refused is, before a large model is loaded. */
 export function openOptionsOf(flags: ModelFlags) {
-  const { gpu, gpuLayers, threads, kvType, batch, flashAttention, layout, head, models } = flags
+  const { gpu, gpuLayers, threads, kvType, batch, flashAttention, layout, drawing, head, models } = flags
   const options = {
     gpu,
     gpuLayers,
@@ -126,6 +128,7 @@ export function openOptionsOf(flags: ModelFlags) {
     batch,
     flashAttention,
     layout,
+    drawing,
     ...(models !== undefined && { models }),
     ...(head !== undefined && { head: head === 'none' ? null : head })
   }
@@ -135,8 +138,8 @@ export function openOptionsOf(flags: ModelFlags) {
 
 /** Those of the options above that stand in results; model and head stand there by their checksums. */
 export function computeOf(options: ReturnType<typeof openOptionsOf>) {
-  const { gpu, gpuLayers, threads, kvType, batch, flashAttention, layout } = options
-  return { gpu, gpuLayers, threads, kvType, batch, flashAttention, layout }
+  const { gpu, gpuLayers, threads, kvType, batch, flashAttention, layout, drawing } = options
+  return { gpu, gpuLayers, threads, kvType, batch, flashAttention, layout, drawing }
 }
 
 export function samplingOf(flags: WritingFlags): SamplingOptions {

@@ -1,7 +1,7 @@
 import type { NativeHead } from './head.js'
 import type { NativeOccupancy, NativePoolParams, NativePrefill } from './pool.js'
 
-export type NativeMirrorParams = Omit<NativePoolParams, 'states' | 'deterministic'>
+export type NativeMirrorParams = Omit<NativePoolParams, 'states' | 'deterministic' | 'drawing'>
 
 /** Which branches of a mirror get which new tokens, and where they are scored. */
 export interface NativeMirrorRequest {

@@ -12,6 +12,8 @@ export interface NativePoolParams {
   readonly flashAttention: 'auto' | 'on' | 'off'
   readonly states: boolean
   readonly deterministic: boolean
+  /** Where tokens are drawn. Default `auto`: in the graph where logits are computed on a GPU. */
+  readonly drawing?: 'auto' | 'host' | 'graph' | undefined
   /** Of one cache that all share, in all; `streams` are then sequences, the prompt's among them. Default: streams. */
   readonly unifiedCells?: number | undefined
 }

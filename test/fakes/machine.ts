@@ -23,7 +23,7 @@ export function fakeMachine(machine: Machine) {
     async loadModel() {
       return model
     },
-    async createPool(_model: unknown, params: NativePoolParams) {
+    async createPool(_model: unknown, params: NativePoolParams & Settings) {
       run++
       const code = machine.fails?.(params) ?? null
       if (code !== null) throw Object.assign(new Error(`Expected memory but received ${code}`), { code })
@@ -32,7 +32,7 @@ export function fakeMachine(machine: Machine) {
     }
   } as unknown as NativeBinding
 
-  function pool(params: NativePoolParams, own: number): NativePool {
+  function pool(params: NativePoolParams & Settings, own: number): NativePool {
     let [count, generated, wake] = [0, 0, () => {}]
     const fake: Partial<NativePool> = {
       async prefill(prompt, deadlineSeconds) {

@@ -17,6 +17,7 @@ const facts: ModelFacts = {
   eot: -1,
   addBos: true,
   hasTokenizer: true,
+  outputOnGpu: false,
   chatTemplate: null
 }
 
