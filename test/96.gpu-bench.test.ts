@@ -89,8 +89,9 @@ describe('the dry run of bench/gpu', () => {
   })
 
   it('samples the same tokens inside the graph as on the host', async () => {
-    const [tokens, head] = (await result('leader')).rows
+    const [tokens, head, pool] = (await result('leader')).rows
     expect(tokens).toMatchObject({ share: 1, tokens: 32 })
+    expect(pool).toMatchObject({ question: 'same tokens in the pool', share: 1 })
     const { largest_gap: gap, largest_score: score } = numbers(head as z.infer<typeof row>)
     expect(score).toBeGreaterThan(0)
     expect(gap).toBeLessThan((score as number) * 1e-4)
