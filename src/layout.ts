@@ -1,6 +1,7 @@
 import type { ModelFacts, NativeDevice } from './binding.js'
 import { bytesText } from './bytes.js'
 import { type Rung, toBlock } from './ladder.js'
+import type { ResolvedOpenOptions } from './options.js'
 
 /** A stream of cells for each candidate, or one cache of cells that all share, in which the prompt is held once. */
 export type Layout = 'streams' | 'unified'
@@ -12,11 +13,15 @@ export const maxStreams = 256
 export interface LayoutFacts {
   readonly asked: 'auto' | Layout
   readonly gpu: boolean
+  /** Whether llama.cpp's attention on the CPU may take rows in tiles: it does so for cells that are no blocks of integers. */
+  readonly tiles: boolean
   /** Heads of queries for each of keys and values: 4 in Llama 3. */
   readonly headsPerKv: number
   /** Whether other races are in the engine's pool or wait for it: a unified cache is for one race alone. */
   readonly shared: boolean
 }
+
+type LayoutOptions = Pick<ResolvedOpenOptions, 'layout' | 'gpuLayers' | 'kvType' | 'flashAttention'>
 
 interface Race {
   readonly n: number
@@ -25,8 +30,11 @@ interface Race {
   readonly deterministic: boolean
 }
 
-/** Rows of queries that llama.cpp's kernels for CUDA hold against a cell that they read once. */
+/** Rows of queries that llama.cpp's kernels hold against a cell that they read once, for CUDA and in tiles on the CPU. */
 const tileRows = 64
+
+/** Cells in all for each that a candidate reads, below which tiles are faster on the CPU: 4.8 was measured, and 8 was not. */
+const tiledCells = 5
 
 /** Why a race cannot be written in a unified cache, whatever its memory; null where it can. */
 export function barTo({ n, deterministic }: Race): string | null {
@@ -41,10 +49,14 @@ export function barTo({ n, deterministic }: Race): string | null {
  * unified cache every row is held against every cell, T = 64 / (heads per KV head) candidates at a time, so S / T (P + S t)
  * cells are read. The second is less where P > t (S - T) / (T - 1). That is by llama.cpp's source (fattn-common.cuh, v0.5.0: a
  * decode is not cut at cells that no row reads) and not measured. Copies of a prompt that is shorter than the answers are
- * not worth a pool of one's own. On the CPU never: it was measured (bench/results).
+ * not worth a pool of one's own.
+ *
+ * On the CPU: for as many candidates as a tile has rows, where little of the cache is of single ones, as measured
+ * (bench/results).
  */
-export function pays({ gpu, headsPerKv, shared }: LayoutFacts, { n, promptTokens, maxTokens }: Race): boolean {
-  if (!gpu || shared || n < 2 || promptTokens < maxTokens) return false
+export function pays({ gpu, tiles, headsPerKv, shared }: LayoutFacts, { n, promptTokens, maxTokens }: Race): boolean {
+  if (shared || n < 2 || promptTokens < maxTokens) return false
+  if (!gpu) return tiles && n >= tileRows && promptTokens + n * maxTokens < tiledCells * (promptTokens + maxTokens)
   const tile = tileRows / headsPerKv
   return n <= tile || (tile > 1 && promptTokens > (maxTokens * (n - tile)) / (tile - 1))
 }
@@ -67,12 +79,12 @@ export function comparison(race: Race, bytesPerCell: number): string {
 
 /** Of a model on these devices. */
 export function layoutFacts(
-  asked: LayoutFacts['asked'],
+  { layout: asked, gpuLayers, kvType, flashAttention }: LayoutOptions,
   { heads, headsKv }: Pick<ModelFacts, 'heads' | 'headsKv'>,
   devices: readonly NativeDevice[],
-  gpuLayers: number,
   shared: boolean
 ): LayoutFacts {
   const gpu = gpuLayers !== 0 && devices.some(({ type }) => type === 'gpu')
-  return { asked, gpu, headsPerKv: Math.max(1, heads / Math.max(1, headsKv)), shared }
+  const tiles = flashAttention !== 'off' && (kvType === 'f16' || kvType === 'f32')
+  return { asked, gpu, tiles, headsPerKv: Math.max(1, heads / Math.max(1, headsKv)), shared }
 }

@@ -66,7 +66,8 @@ export interface OpenOptions extends DownloadOptions {
    * Whether each candidate has a stream of cells, or all share one cache that holds the prompt once, for which a race has the
    * pool alone. `unified` is so wherever it can be; streams are taken for `deterministic` races, for more than 255 candidates,
    * where not all fit to their ends at once, for models with sliding windows, and for scorers that no plan can count. `auto`:
-   * on a GPU where fewer cells are read a step, or where streams do not hold all at once; on the CPU never. `engine.plan`
+   * where fewer cells are read a step: on a GPU behind a long prompt, and where streams do not hold all at once; on the CPU
+   * for 64 candidates or more whose prompt is most of what they read. `engine.plan`
    * says why, and `result.compute` which it was. Default `auto`.
    */
   readonly layout?: 'auto' | Layout | undefined

@@ -95,7 +95,7 @@ export async function plan(facts: PlanFacts): Promise<Plan> {
 
 /** Why streams, where nothing but speed decides. */
 function streamsWhy({ layout, promptTokens, maxTokens }: PlanFacts): string {
-  if (!layout.gpu) return 'on the CPU a unified cache was not measured to be faster'
+  if (!layout.gpu) return 'on the CPU a unified cache of this shape was not measured to be faster'
   if (layout.shared) return 'other races share the pool'
   if (promptTokens < maxTokens) return 'the prompt is shorter than the answers'
   return 'in a unified cache each candidate would go over the cells of all'

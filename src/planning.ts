@@ -145,7 +145,7 @@ export function layoutAt(
   { binding, options, shared }: Pick<Site, 'binding' | 'options' | 'shared'>,
   facts: ModelFacts
 ): LayoutFacts {
-  return layoutFacts(options.layout, facts, binding.devices(), options.gpuLayers, shared)
+  return layoutFacts(options, facts, binding.devices(), shared)
 }
 
 /** What `acquire` would try for a rung. A race asks for its tokens, not for whole blocks. */

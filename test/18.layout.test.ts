@@ -13,7 +13,7 @@ import { specReject } from '../src/policies/spec-reject.js'
 import type { Usage } from '../src/result.js'
 import { serves } from '../src/streams.js'
 
-const gpu: LayoutFacts = { asked: 'auto', gpu: true, headsPerKv: 4, shared: false }
+const gpu: LayoutFacts = { asked: 'auto', gpu: true, tiles: true, headsPerKv: 4, shared: false }
 const shape = { n: 16, promptTokens: 4000, maxTokens: 500, deterministic: false }
 
 const facts = (own: Partial<PlanFacts> = {}): PlanFacts => ({
@@ -58,6 +58,16 @@ describe('a unified cache', () => {
     expect(pays({ ...gpu, headsPerKv: 64 }, { ...shape, n: 2, promptTokens: 1e6 })).toBe(false)
   })
 
+  it('pays on the CPU for tiles of rows behind a prompt that is most of what they read', () => {
+    const cpu = { ...gpu, gpu: false }
+    const race = { n: 64, promptTokens: 1000, maxTokens: 64, deterministic: false }
+    expect(pays(cpu, race)).toBe(true)
+    expect(pays(cpu, { ...race, n: 63 })).toBe(false)
+    expect(pays(cpu, { ...race, maxTokens: 128 })).toBe(false)
+    expect(pays({ ...cpu, tiles: false }, race)).toBe(false)
+    expect(pays({ ...cpu, shared: true }, race)).toBe(false)
+  })
+
   it('pays just where its tiles read fewer cells than the streams', () => {
     const any = fc.record({
       n: fc.integer({ min: 17, max: 255 }),
@@ -81,9 +91,11 @@ describe('a unified cache', () => {
       { ...device, type: 'gpu' }
     ] as const
     const heads = { heads: 32, headsKv: 8 }
-    expect(layoutFacts('auto', heads, devices, -1, false)).toEqual(gpu)
-    expect(layoutFacts('auto', heads, devices, 0, false).gpu).toBe(false)
-    expect(layoutFacts('auto', heads, devices.slice(0, 1), -1, false).gpu).toBe(false)
+    expect(layoutFacts(resolveOpen({}), heads, devices, false)).toEqual(gpu)
+    expect(layoutFacts(resolveOpen({ gpuLayers: 0 }), heads, devices, false).gpu).toBe(false)
+    expect(layoutFacts(resolveOpen({}), heads, devices.slice(0, 1), false).gpu).toBe(false)
+    expect(layoutFacts(resolveOpen({ kvType: 'q8_0' }), heads, devices, false).tiles).toBe(false)
+    expect(layoutFacts(resolveOpen({ flashAttention: 'off' }), heads, devices, false).tiles).toBe(false)
   })
 
   it('is nobody’s but of the race it was made for', () => {
@@ -140,7 +152,7 @@ describe('the layout of a plan', () => {
   })
 
   it('is unified as asked, whatever is faster', async () => {
-    const layout = { asked: 'unified', gpu: false, headsPerKv: 1, shared: true } as const
+    const layout = { asked: 'unified', gpu: false, tiles: false, headsPerKv: 1, shared: true } as const
     const found = await plan(facts({ layout, promptTokens: 10 }))
     expect(found.layout).toBe('unified')
     expect(found.layoutWhy).toContain('as asked')

@@ -43,7 +43,7 @@ const facts = (own: Partial<PlanFacts> = {}): PlanFacts => ({
   budget: null,
   ladder: false,
   deterministic: false,
-  layout: { asked: 'auto', gpu: false, headsPerKv: 4, shared: false },
+  layout: { asked: 'streams', gpu: false, tiles: true, headsPerKv: 4, shared: false },
   pace: null,
   ownBytesPerCell: 1,
   sizesOf: sizes(1),

@@ -24,6 +24,8 @@ constexpr int kMaxThreads = 512;  // ggml's GGML_MAX_N_THREADS
 // llama.cpp's flash attention on the CPU takes tiles of 64 rows and 64 cells from so many rows on, and leaves out a
 // tile only where no row of it reads any of its cells; below, it leaves out each cell that a row does not read.
 constexpr std::uint32_t kTiledRows = 64;
+// Cells in all for each that a branch reads, below which tiles are faster all the same (bench/results, layouts).
+constexpr int kTiledCells = 5;
 
 llama_flash_attn_type flash_type(const std::string& name) {
   if (name == "auto") return LLAMA_FLASH_ATTN_TYPE_AUTO;
@@ -110,10 +112,11 @@ llama_context_params context_params(const PoolParams& params, int outputs) {
   // One ubatch as large as the batch, so that a decode step is never split and every weight is read once.
   options.n_batch = static_cast<std::uint32_t>(std::max(count, params.batch));
   options.n_ubatch = options.n_batch;
-  // In tiles each row would be held against the cells of all: reading the weights again costs less. A unified cache
-  // takes any of llama.cpp's sequences, whatever the number said, by which it sizes its buffers for rows computed at
-  // once.
-  if (unified && options.n_seq_max >= kTiledRows && only_cpu()) options.n_seq_max = options.n_ubatch = kTiledRows - 1;
+  // Where most cells are of single branches, tiles hold each row against the cells of all, and reading the weights
+  // again costs less. A unified cache takes any of llama.cpp's sequences, whatever the number said, by which it sizes
+  // its buffers for rows computed at once.
+  const bool own = unified && params.unified_cells / kTiledCells >= params.cells_per_stream;
+  if (own && options.n_seq_max >= kTiledRows && only_cpu()) options.n_seq_max = options.n_ubatch = kTiledRows - 1;
   options.n_outputs_max = static_cast<std::uint32_t>(std::clamp(outputs, count, static_cast<int>(options.n_batch)));
   options.n_threads = options.n_threads_batch = params.threads;
   options.pooling_type = LLAMA_POOLING_TYPE_NONE;
