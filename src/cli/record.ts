@@ -106,7 +106,7 @@ async function recordAll(
         memoryBytes: null,
         devices: hardware.devices.map(({ description }) => description)
       }
-      const identity = { machine, rewardModel: await rewards.provenance() }
+      const identity = { machine, layout: flags.layout, rewardModel: await rewards.provenance() }
       const options = { ...writing, out, n, grid, scorers, identity }
       return await write(terminal, { engine, problems, options, flags, interruption, invocation })
     })

@@ -136,7 +136,9 @@ async function headerOf(
 ): Promise<TraceHeader> {
   const { n, grid, scorers, identity, resolved } = course
   const { maxTokens, deterministic, sampling, stopTokens, raw, signal } = resolved
-  const { compute } = await engine.bestOf(1, 'a', { raw: true, maxTokens: 4, deterministic, signal })
+  const warmUp = await engine.bestOf(1, 'a', { raw: true, maxTokens: 4, deterministic, signal })
+  // Which layout a race has depends on how many are in it.
+  const { layout: _, ...compute } = warmUp.compute
   return {
     n,
     grid,

@@ -16,7 +16,7 @@ export interface Work {
   scored: number
   /** Tokens that were new to the scorer, over all looks. */
   freshTokens: number
-  /** The most KV cells in use at once. */
+  /** The most KV cells in use at once, each candidate in a stream of its own and all of them there. */
   peakCells: number
   /** Steps of a single row. */
   loneSteps: number
