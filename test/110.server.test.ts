@@ -181,7 +181,8 @@ describe('the chat endpoint, to the openai client', () => {
   })
 
   it('ends at a deadline with the best so far and says so', async () => {
-    const asked = { model, messages, ...eight, ...hold, ...own({ deadlineMs: 150, policy: 'best-of-n' }) }
+    const late = own({ deadlineMs: 1500, policy: 'best-of-n' })
+    const asked = { model, messages, ...hold, best_of: 64, ...late }
     const { choices } = await client.chat.completions.create(asked)
     expect(choices[0]?.finish_reason).toBe('deadline')
     expect(choices[0]?.message.content).not.toBe('')

@@ -14,7 +14,7 @@ async function app(script: Script, options: { prefix?: string } = {}) {
   own.addHook('onSend', async (_, reply) => void reply.header('x-app', 'mine'))
   own.get('/', async () => 'the app')
   own.post('/echo', async (request) => request.body)
-  await own.register(winnow, { engine, name: 'fake', shadow: 0, ...options })
+  await own.register(winnow, { engine, name: 'my/fake', shadow: 0, ...options })
   return { own, engine }
 }
 
@@ -47,8 +47,8 @@ describe('the fastify plugin', () => {
 
   it('serves below a prefix', async () => {
     const { own } = await app(tens, { prefix: '/llm' })
-    expect((await own.inject('/llm/v1/models')).json()).toMatchObject({ data: [{ id: 'fake' }] })
-    expect((await own.inject('/llm/v1/models/fake')).json()).toMatchObject({ id: 'fake' })
+    expect((await own.inject('/llm/v1/models')).json()).toMatchObject({ data: [{ id: 'my/fake' }] })
+    expect((await own.inject('/llm/v1/models/my%2Ffake')).json()).toMatchObject({ id: 'my/fake' })
     expect((await own.inject('/v1/models')).statusCode).toBe(404)
     await own.close()
   })
@@ -57,7 +57,7 @@ describe('the fastify plugin', () => {
     const { own, engine } = await app({ length: () => 5000, stepMs: 1 })
     const baseURL = `${await own.listen()}/v1`
     const client = new OpenAI({ apiKey: 'none', baseURL, maxRetries: 0 })
-    const stream = await client.completions.create({ model: 'fake', prompt: 'hi', max_tokens: 900, stream: true })
+    const stream = await client.completions.create({ model: 'default', prompt: 'hi', max_tokens: 900, stream: true })
     const chunks: string[] = []
     for await (const { choices } of stream) {
       chunks.push(choices[0]?.text ?? '')

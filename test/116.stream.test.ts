@@ -1,5 +1,6 @@
 /** Streams whose readers are slow, or gone. */
 import { once } from 'node:events'
+import { Agent, type ClientRequest, request } from 'node:http'
 import { connect } from 'node:net'
 import { describe, expect, it, vi } from 'vitest'
 import { Service } from '../src/server/index.js'
@@ -43,6 +44,28 @@ describe('a stream', () => {
     )
     expect(response.status).toBe(200)
     expect(await response.text()).toMatch(/data: \{"error":\{[^\n]*"code":"SCORER_FAILED"\}\}\n\ndata: \[DONE\]\n\n$/)
+  })
+
+  it('is not what a body without end gets: it is refused, and the connection goes on', async () => {
+    const { engine } = fakeEngine({ length: () => 3 })
+    await using serves = await serving({ engine, shadow: 0 })
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    const ask = (write: (sent: ClientRequest) => void) =>
+      new Promise<number>((resolve, reject) => {
+        const headers = { 'content-type': 'application/json' }
+        const sent = request(`${serves.url}/v1/completions`, { method: 'POST', agent, headers }, (response) => {
+          response.resume().once('end', () => resolve(response.statusCode ?? 0))
+        })
+        sent.on('error', reject)
+        write(sent)
+      })
+    const endlessBody = (sent: ClientRequest) => {
+      for (let i = 0; i < 40; i++) sent.write(' '.repeat(100_000))
+      sent.end()
+    }
+    expect(await ask(endlessBody)).toBe(413)
+    expect(await ask((sent) => sent.end('{"prompt":"hi"}'))).toBe(200)
+    agent.destroy()
   })
 
   it('ends with its connection, whenever that breaks', async () => {

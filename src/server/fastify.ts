@@ -24,7 +24,8 @@ const winnow: FastifyPluginAsync<WinnowPluginOptions> = async (app, { drainMs = 
       method,
       url: path,
       handler: async (request, reply) => {
-        const at = path.replace(':model', (request.params as { readonly model?: string }).model ?? '')
+        const { model = '' } = request.params as { readonly model?: string }
+        const at = path.replace(':model', () => encodeURIComponent(model))
         return reply.send(await service.answer(nodeCall(request.raw, reply.raw, at)))
       }
     })

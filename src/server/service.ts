@@ -156,11 +156,12 @@ export class Service {
         this.#metrics.raced({ ...measured, ...entered, seconds: seconds(), tokens })
         return entered
       } catch (error) {
-        this.#metrics.failed(measured.operation, measured.model, seconds(), refusalOf(error).error.code)
-        throw error
+        const failure = call.signal.aborted ? gone(error) : error
+        this.#metrics.failed(measured.operation, measured.model, seconds(), refusalOf(failure).error.code)
+        throw failure
       }
     }
-    const headers = ask.ignored.length === 0 ? {} : { 'winnow-ignored': ask.ignored.join(', ') }
+    const headers = ignoredHeader(ask)
     if (ask.stream !== null) return this.#stream(engine, ask, envelope, call, trail, running, headers)
     return json(await replyOf(engine, ask, envelope, await running({ signals: [call.signal] })), { headers })
   }
@@ -214,7 +215,7 @@ export class Service {
       } catch (error) {
         if (!isBegun) throw error
         await common?.close()
-        const refusal = refusalOf(call.signal.aborted ? gone(error) : error)
+        const refusal = refusalOf(error)
         trail.code = refusal.error.code
         chunks.fail(refusal.error)
       }
@@ -236,9 +237,8 @@ export class Service {
     })
     const { promptTokens, generatedTokens } = usage
     const total = promptTokens + generatedTokens
-    const headers = ask.ignored.length === 0 ? {} : { 'winnow-ignored': ask.ignored.join(', ') }
     const spent = { prompt_tokens: promptTokens, answer_tokens: generatedTokens, total_tokens: total }
-    return json({ object: 'list', model, scorer, data, usage: spent }, { headers })
+    return json({ object: 'list', model, scorer, data, usage: spent }, { headers: ignoredHeader(ask) })
   }
 
   #venue(engine: Engine): Venue {
@@ -318,6 +318,10 @@ function json(value: object, init: { status?: number; headers?: Record<string, s
     'cache-control': 'no-store'
   }
   return new Response(body, { status: init.status ?? 200, headers })
+}
+
+function ignoredHeader({ ignored }: Ask | ScoreAsk): Record<string, string> {
+  return ignored.length === 0 ? {} : { 'winnow-ignored': ignored.join(', ') }
 }
 
 /** Whatever an aborted call failed with. */
