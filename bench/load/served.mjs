@@ -23,6 +23,9 @@ export function settings(defaults) {
 export async function serve(...flags) {
   const argv = [main, 'serve', '--port', '0', ...flags]
   const child = spawn(process.execPath, argv, { stdio: ['ignore', 'ignore', 'pipe'] })
+  // Whoever ends the script ends its server.
+  process.once('exit', () => child.kill('SIGKILL'))
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
   const port = await portOf(child)
   const agent = new Agent({ keepAlive: true, maxSockets: 64 })
   const base = { host: '127.0.0.1', port }
