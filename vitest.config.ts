@@ -13,6 +13,7 @@ export default defineConfig({
   },
   test: {
     include: ['test/**/*.test.ts'],
+    exclude: ['test/pages/**'],
     // A process for each file: one llama.cpp variant per process, and a crash names its file.
     pool: 'forks',
     testTimeout: 60_000,

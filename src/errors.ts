@@ -56,6 +56,7 @@ export const codes = {
   PROBLEMS_NOT_FOUND: { retryable: false },
   TRACES_NOT_FOUND: { retryable: false },
   PROBLEMS_INVALID: { retryable: false },
+  RESULTS_NOT_FOUND: { retryable: false },
   RESULTS_MISMATCH: { retryable: false },
   RESULTS_CORRUPT: { retryable: false },
   RESULTS_BUSY: { retryable: true },

@@ -75,3 +75,16 @@ export function quantile(sorted: readonly number[], share: number): number {
   const above = sorted[Math.ceil(place)] as number
   return below + (above - below) * (place - Math.floor(place))
 }
+
+/** The normal quantile of 97.5%. */
+const normal = 1.959963984540054
+
+/** A share with its 95% score interval (Wilson 1927). `hits` of `count` independent trials; NaN of none. */
+export function wilson(hits: number, count: number): Interval {
+  const share = hits / count
+  const spread = normal ** 2 / count
+  const centre = (share + spread / 2) / (1 + spread)
+  const half = Math.sqrt(share * (1 - share) * spread + spread ** 2 / 4) / (1 + spread)
+  // Of none and of all the sums round to just beyond the ends.
+  return { mean: share, low: hits === 0 ? 0 : centre - half, high: hits === count ? 1 : centre + half }
+}

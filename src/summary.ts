@@ -41,13 +41,14 @@ export interface PolicySummary {
   readonly versus: Readonly<Record<string, Versus>>
 }
 
+type Named = Pick<Arm, 'name'>
 type Metric = (row: Row) => number | null
 
 /**
  * Rows -> one summary for each arm. Only prompts measured under every arm count, so that all means are over the same
  * prompts and differences are paired.
  */
-export function summarise(rows: readonly Row[], arms: readonly Arm[], seed: number): PolicySummary[] {
+export function summarise(rows: readonly Row[], arms: readonly Named[], seed: number): PolicySummary[] {
   const table = complete(rows, arms)
   const count = table[0]?.length ?? 0
   const drawn = resamples(count, seed)
@@ -79,7 +80,7 @@ export function summarise(rows: readonly Row[], arms: readonly Arm[], seed: numb
 }
 
 /** For each arm its rows, over the prompts that every arm has, in the order of the prompts. */
-function complete(rows: readonly Row[], arms: readonly Arm[]): (readonly Row[])[] {
+function complete(rows: readonly Row[], arms: readonly Named[]): (readonly Row[])[] {
   const of = new Map(rows.map((row) => [`${row.prompt} ${row.arm}`, row]))
   const prompts = [...new Set(rows.map((row) => row.prompt))].sort((a, b) => a - b)
   const full = prompts.filter((prompt) => arms.every((arm) => of.has(`${prompt} ${arm.name}`)))

@@ -17,6 +17,7 @@ import { planCommand } from './plan.js'
 import { randomModelCommand } from './random-model.js'
 import { recordCommand } from './record.js'
 import { replayCommand } from './replay.js'
+import { reportCommand } from './report.js'
 import { runCommand } from './run.js'
 import { sampleCommand } from './sample.js'
 import { serveCommand } from './serve.js'
@@ -38,7 +39,8 @@ export async function main(argv: readonly string[], terminal: Terminal, open = o
     planCommand(terminal, finish),
     recordCommand(terminal, open, finish, argv),
     replayCommand(terminal, open, finish, argv),
-    serveCommand(terminal, open, finish)
+    serveCommand(terminal, open, finish),
+    reportCommand(terminal, argv)
   ]
   const calibration = calibrateCommand(terminal, finish)
   const configured = [...raced, ...training, calibration]

@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { withoutSecrets } from '../address.js'
-import { type Arm, parseArms } from '../arm.js'
+import { type Arm, type Defaults, parseArms } from '../arm.js'
 import { splitArms } from '../arm-text.js'
 import type { open as openEngine } from '../engine.js'
 import { expected, WinnowError } from '../errors.js'
@@ -22,8 +22,11 @@ import { addRerankerFlag, addRewardFlags } from './reward.js'
 import { addModelFlags, addOutputFlags, addScheduleFlags, type ScheduleFlags } from './settings.js'
 import type { Terminal } from './terminal.js'
 
-export interface ReplayFlags extends LiveFlags, ScheduleFlags {
+export interface ArmFlags extends ScheduleFlags {
   readonly policy: string
+}
+
+export interface ReplayFlags extends LiveFlags, ArmFlags {
   readonly candidates?: number
   readonly live: number
   readonly measures: boolean
@@ -114,7 +117,8 @@ async function replayAll(
   }
 }
 
-async function costOf({ header, all }: Traces, { signal }: Interruption, say: (text: string) => void) {
+/** What a race takes where the traces were recorded. */
+export async function costOf({ header, all }: Traces, { signal }: Interruption, say: (text: string) => void) {
   const fit = new CostFit(header)
   let count = 0
   for await (const trace of all()) {
@@ -127,7 +131,12 @@ async function costOf({ header, all }: Traces, { signal }: Interruption, say: (t
 }
 
 /** Arms whose scorers are those recorded; the model behind a name need not be there. */
-function armsOf(flags: ReplayFlags, { scorers }: TraceHeader): Arm[] {
+export function armsOf(flags: ArmFlags, header: TraceHeader): Arm[] {
+  return parseArms(splitArms(flags.policy), defaultsOf(flags, header))
+}
+
+/** What such arms have where they set nothing. */
+export function defaultsOf(flags: ScheduleFlags, { scorers }: TraceHeader): Defaults {
   const { alpha, margin, right, hopeless, checkpoints } = flags
   const recorded = (name: string): Scorer | null => {
     if (!scorers.some((scorer) => scorer.name === name)) return null
@@ -137,5 +146,5 @@ function armsOf(flags: ReplayFlags, { scorers }: TraceHeader): Arm[] {
       score: () => Promise.reject(new WinnowError('SCORER_FAILED', `${name} was recorded only`))
     }
   }
-  return parseArms(splitArms(flags.policy), { alpha, margin, right, hopeless, checkpoints, scorers: recorded })
+  return { alpha, margin, right, hopeless, checkpoints, scorers: recorded }
 }
