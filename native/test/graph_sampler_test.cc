@@ -286,6 +286,20 @@ TEST(GraphSampler, DrawsTheSameBitsWhoeverElseIsAlive) {
   EXPECT_EQ(some.at(4).tokens.size(), 40u);
 }
 
+// There a step of more than 63 rows is computed in parts (context.cc).
+TEST(GraphSampler, DrawsInACacheThatAllShare) {
+  ForkParams fork = fork_of(80, 100);
+  Agreement agreement;
+  for (const Sampling& sampling : {Sampling{}, Sampling{0.8f, 20}}) {
+    fork.sampling = sampling;
+    PoolParams host = drawing("host", 81), graph = drawing("graph", 81);
+    host.unified_cells = graph.unified_cells = 80 * 30;
+    compare(small(), fork, run(small(), host, fork, 20), run(small(), graph, fork, 20), agreement);
+  }
+  EXPECT_EQ(agreement.differing, 0);
+  EXPECT_EQ(agreement.tokens, 2 * 80 * 20);
+}
+
 TEST(GraphSampler, WorksWithoutStates) {
   PoolParams host = drawing("host", 6), graph = drawing("graph", 6);
   host.states = graph.states = false;
