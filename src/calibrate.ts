@@ -3,7 +3,7 @@
  * chosen against what is in force (contest.ts). What moves a number is only chosen where the caller allows it.
  */
 import { availableParallelism } from 'node:os'
-import { loadBinding, type ModelFacts, type NativeBinding, type NativeModel } from './binding.js'
+import { loadBinding, type NativeBinding, type NativeModel } from './binding.js'
 import { type Calibration, choose, type SettingChoice, type SettingTrial, trialOf } from './calibration.js'
 import { contest, type Entrant } from './contest.js'
 import { embedded, example } from './embedded.js'
@@ -71,7 +71,7 @@ export async function calibrateWith(
     const began = performance.now()
     const deadline = began + seconds * 1000
     const run = (settings: Settings, until: number) => timed(binding, model, settings, course, until, signal)
-    let settings: Settings = settingsOf(opening, cores, model.facts)
+    let settings: Settings = settingsOf(opening, cores)
     // The first run pages the weights in: it counts for what was computed, not for how long that took.
     const reference = await run(settings, deadline)
     const trials: SettingTrial[] = []
@@ -106,14 +106,10 @@ async function promptOf(model: NativeModel, wanted: number): Promise<Int32Array>
   return Int32Array.from({ length }, (_, i) => plain[i % plain.length] as number)
 }
 
-/** `threads` as many as compute: 0 is one a core. `drawing` as it comes to with this model. */
-function settingsOf(
-  { batch, kvType, flashAttention, ...options }: ResolvedOpenOptions,
-  cores: number,
-  facts: ModelFacts
-) {
+/** `threads` as many as compute: 0 is one a core. */
+function settingsOf({ batch, kvType, flashAttention, ...options }: ResolvedOpenOptions, cores: number) {
   const threads = options.threads === 0 ? cores : options.threads
-  return { threads, batch, kvType, flashAttention, drawing: drawingOf(options, facts) }
+  return { threads, batch, kvType, flashAttention, drawing: drawingOf(options) }
 }
 
 function resolveCalibrate(options: CalibrateOptions) {

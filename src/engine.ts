@@ -287,7 +287,7 @@ export class Engine {
       const layout = plan?.layout ?? 'streams'
       if (given === null && lease.alone && waves === 1)
         this.#pace.record(result.usage, steps, options.deterministic, layout)
-      const compute = computeOf(this.#options, layout, this.#model.facts)
+      const compute = computeOf(this.#options, layout)
       return { ...result, expected: foreseen, compute, lora }
     } finally {
       await lease.end()
@@ -425,13 +425,9 @@ interface Arrival {
 }
 
 /** `threads` as many as compute. */
-function computeOf(
-  { batch, kvType, flashAttention, gpu, ...options }: ResolvedOpenOptions,
-  layout: Layout,
-  model: ModelFacts
-): Compute {
+function computeOf({ batch, kvType, flashAttention, gpu, ...options }: ResolvedOpenOptions, layout: Layout): Compute {
   const threads = options.threads === 0 ? availableParallelism() : options.threads
-  return { threads, batch, kvType, flashAttention, drawing: drawingOf(options, model), gpu, layout }
+  return { threads, batch, kvType, flashAttention, drawing: drawingOf(options), gpu, layout }
 }
 
 function expectedOf(lease: Lease, rungs: readonly Rung[], waves: number, facts: ForecastFacts): Expected {

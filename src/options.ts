@@ -74,7 +74,7 @@ export interface OpenOptions extends DownloadOptions {
   /**
    * Where tokens are drawn: `host` copies all logits out of llama.cpp; `graph` has it make of each row what a draw needs,
    * so that they stay on the device, but for candidates with top-k, top-p, sampling rules or certainties. Both draw the
-   * same tokens but for rounding. Default `auto`: the graph where logits are computed on a GPU.
+   * same tokens but for rounding. Default `auto`: the host, until a GPU has been measured (`winnow calibrate` does).
    */
   readonly drawing?: 'auto' | 'host' | 'graph' | undefined
   /** Silent by default. */

@@ -1,15 +1,14 @@
 import { onAbort } from './abort.js'
-import type { ModelFacts, NativeBinding, NativeModel } from './binding.js'
+import type { NativeBinding, NativeModel } from './binding.js'
 import { fromAddon } from './errors.js'
 import type { ResolvedOpenOptions } from './options.js'
 
 /** The options of `open` that depend on the machine: what they change is speed, memory and rounding. */
 export type Settings = Pick<ResolvedOpenOptions, 'threads' | 'batch' | 'kvType' | 'flashAttention' | 'drawing'>
 
-/** What `drawing` comes to with a model. */
-export function drawingOf({ drawing }: Pick<Settings, 'drawing'>, { outputOnGpu }: ModelFacts): 'host' | 'graph' {
-  if (drawing !== 'auto') return drawing
-  return outputOnGpu ? 'graph' : 'host'
+/** What `drawing` comes to: on the CPU the graph was measured to be slower, and on a GPU it was not measured. */
+export function drawingOf({ drawing }: Pick<Settings, 'drawing'>): 'host' | 'graph' {
+  return drawing === 'graph' ? 'graph' : 'host'
 }
 
 /** What is timed: a prompt, and some steps of candidates that share it. */

@@ -73,7 +73,6 @@ Napi::Value from_facts(Napi::Env env, const ModelFacts& facts) {
   to["eot"] = facts.eot;
   to["addBos"] = facts.add_bos;
   to["hasTokenizer"] = facts.has_tokenizer;
-  to["outputOnGpu"] = facts.output_on_gpu;
   to["chatTemplate"] = facts.chat_template ? Napi::Value(Napi::String::New(env, *facts.chat_template)) : env.Null();
   if (facts.rank != nullptr) {
     Napi::Object rank = Napi::Object::New(env);

@@ -44,10 +44,9 @@ bool only_cpu() {
          ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_IGPU) == nullptr;
 }
 
-bool in_graph(const std::string& name, const ModelFacts& facts) {
-  if (name == "host") return false;
+bool in_graph(const std::string& name) {
+  if (name == "host" || name == "auto") return false;
   if (name == "graph") return true;
-  if (name == "auto") return facts.output_on_gpu;
   throw EngineError("OPTION_INVALID", "Expected auto, host or graph for drawing but received '" + name + "'");
 }
 
@@ -83,7 +82,7 @@ PoolParams resolve_params(const PoolParams& requested, const ModelFacts& facts) 
   if (params.threads == 0) {
     params.threads = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxThreads);
   }
-  params.drawing = in_graph(requested.drawing, facts) ? "graph" : "host";
+  params.drawing = in_graph(requested.drawing) ? "graph" : "host";
   return params;
 }
 

@@ -192,7 +192,6 @@ std::shared_ptr<Model> Model::load(const ModelParams& params) {
   facts.context_train = llama_model_n_ctx_train(model->model_);
   facts.width = llama_model_n_embd_out(model->model_);
   facts.layers = llama_model_n_layer(model->model_);
-  facts.output_on_gpu = gpus > 0 && (params.gpu_layers < 0 || params.gpu_layers > facts.layers);
   facts.heads = llama_model_n_head(model->model_);
   facts.heads_kv = llama_model_n_head_kv(model->model_);
   facts.vocabulary = llama_vocab_n_tokens(model->vocab_);

@@ -49,7 +49,6 @@ struct ModelFacts {
   Token bos = -1, eos = -1, eot = -1;
   bool add_bos = false;
   bool has_tokenizer = true;
-  bool output_on_gpu = false;  // where logits are computed
   std::optional<std::string> chat_template;
   std::shared_ptr<const RankHead> rank;  // of a model opened as a ranker; null otherwise
 };

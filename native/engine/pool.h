@@ -58,8 +58,9 @@ struct PoolParams {
   int batch = 512;                       // prompt tokens per decode call, at least 1
   std::string kv_type = "f16";           // "f32" | "f16" | "q8_0" | "q4_0"
   std::string flash_attention = "auto";  // "auto" | "on" | "off"
-  // Where tokens are drawn: "host" | "graph" | "auto", the graph where the output layer is on a GPU. Of branches whose
-  // rules, top-k, top-p or certainties the graph has no part in, the host draws the tokens all the same.
+  // Where tokens are drawn: "host" | "graph" | "auto", which is the host: nowhere was the graph measured to be faster.
+  // Of branches whose rules, top-k, top-p or certainties the graph has no part in, the host draws the tokens all the
+  // same.
   std::string drawing = "auto";
   bool states = true;          // keep hidden states (needed to score with a head)
   bool deterministic = false;  // never decode fewer than two rows, so logits do not depend on who else is alive

@@ -347,8 +347,7 @@ TEST(GraphSampler, TakesWhatThePlanSays) {
   }
 }
 
-TEST(GraphSampler, IsUsedWhereItIsAskedForAndOnAGpu) {
-  EXPECT_FALSE(small()->facts().output_on_gpu);
+TEST(GraphSampler, IsUsedWhereItIsAskedFor) {
   EXPECT_EQ(Pool::create(small(), drawing("auto", 1))->params().drawing, "host");
   EXPECT_EQ(Pool::create(small(), drawing("graph", 1))->params().drawing, "graph");
   EXPECT_EQ(code_of([] { Pool::create(small(), drawing("paper", 1)); }), "OPTION_INVALID");

@@ -72,7 +72,12 @@ export function addGeneratorFlags(command: Command): void {
   add(command, '--batch <count>', 'prompt tokens a decode call', 512, number)
   add(command, '--flash-attention <mode>', 'auto, on or off', 'auto')
   add(command, '--layout <name>', 'of the cells: auto, streams or unified', 'auto')
-  add(command, '--drawing <where>', 'where tokens are drawn: auto, host or graph (auto: graph on a GPU)', 'auto')
+  add(
+    command,
+    '--drawing <where>',
+    'where tokens are drawn: auto, host or graph (auto: host; calibrate measures)',
+    'auto'
+  )
 }
 
 /** `most`: candidates. */

@@ -60,8 +60,6 @@ export interface ModelFacts {
   readonly eot: number
   readonly addBos: boolean
   readonly hasTokenizer: boolean
-  /** Whether logits are computed on a GPU. */
-  readonly outputOnGpu: boolean
   readonly chatTemplate: string | null
   /** Of a model opened as a ranker. */
   readonly rank?: RankFacts

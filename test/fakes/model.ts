@@ -17,7 +17,6 @@ const facts: ModelFacts = {
   eot: -1,
   addBos: true,
   hasTokenizer: true,
-  outputOnGpu: false,
   chatTemplate: null
 }
 
