@@ -52,7 +52,11 @@ export function rowsStudy(
     const what = 'a prompt with a row for each policy'
     throw new WinnowError('RESULTS_CORRUPT', `Expected ${what} in ${path} but received none`)
   }
-  const arms = summaries.map((summary) => ({ ...summary, kind: kindOf(summary.policy), rounds: [] }))
+  const arms = summaries.map((summary) => ({
+    ...summary,
+    kind: kindOf(settings.get(summary.policy) as string),
+    rounds: []
+  }))
   const full = wholeOf(rows, names.length).filter(({ candidates }) => candidates !== undefined)
   const { type: _, schemaVersion: __, versions, hardware, model, head, rewardModel, prompts, ...options } = header
   const { seed: ___, ...others } = options

@@ -6,8 +6,9 @@ import type { CurvePoint } from './curve.js'
 import type { Flow } from './flow.js'
 import type { Trajectories } from './trajectories.js'
 
+const kinds = ['best-of-n', 'random-kill'] as const satisfies PolicyName[]
 /** What an arm is to a report: the baseline, a control, or what is judged. */
-export type Kind = 'best-of-n' | 'random-kill' | 'rejecting'
+export type Kind = (typeof kinds)[number] | 'rejecting'
 
 /** One policy with all that was measured of it. */
 export interface StudyArm extends PolicySummary {
@@ -35,10 +36,10 @@ export interface Study {
   readonly facts: readonly (readonly [string, string])[]
 }
 
-/** The kind of an arm by its name, which begins with that of its policy unless somebody gave it one. */
-export function kindOf(name: string): Kind {
-  const begins = (policy: PolicyName) => name === policy || name.startsWith(`${policy}:`)
-  return (['best-of-n', 'random-kill'] as const).find(begins) ?? 'rejecting'
+/** The kind of an arm by what is set for it or, where only that is known, its name: both begin with its policy, unless somebody named it otherwise. */
+export function kindOf(definition: string): Kind {
+  const [policy] = definition.split(/[:; ]/)
+  return kinds.find((kind) => kind === policy) ?? 'rejecting'
 }
 
 /** Best-of-N that ranks as the reference does: a point of the baseline. */

@@ -60,6 +60,7 @@ export function summaryStudy(path: string, file: string, results: Readonly<Recor
     kind: kindOf(summary.policy),
     rounds: (rounds ?? []) as unknown as readonly RoundSurvival[]
   }))
+  const recorded = traces === undefined ? { options: {} } : recordingFacts(traces as unknown as TraceHeader)
   return {
     files: [file],
     what: traces === undefined ? 'bench' : 'replay',
@@ -69,10 +70,6 @@ export function summaryStudy(path: string, file: string, results: Readonly<Recor
     flows: [],
     calibrations: [],
     trajectories: null,
-    facts: factsOf({
-      ...(traces !== undefined && recordingFacts(traces as unknown as TraceHeader)),
-      ...results,
-      options: undefined
-    })
+    facts: factsOf({ ...recorded, ...results, options: { ...recorded.options, ...(results.options as object) } })
   }
 }

@@ -26,7 +26,7 @@ interface Seen {
  */
 export function armsFor(asked: readonly Arm[], defaults: Parameters<typeof parseArm>[1]): Arm[] {
   const reference = referenceOf(asked) ?? parseArm('best-of-n', defaults)
-  const judged = asked.filter(({ name }) => kindOf(name) === 'rejecting')
+  const judged = asked.filter(({ definition }) => kindOf(definition) === 'rejecting')
   const controls = judged.flatMap(({ name, scorer, usual, headSha256 }) => {
     const same = { scorer, usual, headSha256 }
     const random = { ...parseArm('random-kill', defaults), ...same, name: `random-kill:like=${name}`, like: name }
@@ -70,7 +70,7 @@ export class TraceStudy {
     const extra = this.#curve.filter(({ name }) => !arms.some((arm) => arm.name === name))
     this.#replaying = { ...replaying, arms: [...arms, ...extra] }
     this.#reference = reference
-    this.#judged = arms.filter(({ name }) => kindOf(name) === 'rejecting')
+    this.#judged = arms.filter(({ definition }) => kindOf(definition) === 'rejecting')
     this.#flows = [...(reference === null ? [] : [reference]), ...this.#judged].map(({ name }) => new FlowSum(name))
   }
 
@@ -109,8 +109,9 @@ export class TraceStudy {
     const summaries = summarise(this.#rows, arms, seed)
     const roundsOf = (name: string) =>
       roundSurvival(this.#rows.filter(({ arm }) => arm === name).map(({ rounds }) => rounds))
+    const definitions = new Map(arms.map(({ name, definition }) => [name, definition]))
     const told = summaries.map((summary) => {
-      return { ...summary, kind: kindOf(summary.policy), rounds: roundsOf(summary.policy) }
+      return { ...summary, kind: kindOf(definitions.get(summary.policy) as string), rounds: roundsOf(summary.policy) }
     })
     const onCurve = new Set(this.#curve.map(({ name }) => name))
     const reference = this.#reference?.name ?? null
