@@ -106,14 +106,17 @@ export class TraceStudy {
   /** `seed`: of the intervals. */
   study(files: readonly string[], header: TraceHeader, seed: number, command: string): Study {
     const { arms, n } = this.#replaying
-    const summaries = summarise(this.#rows, arms, seed)
+    const onCurve = new Set(this.#curve.map(({ name }) => name))
+    const compared = arms.filter(({ name }) => !onCurve.has(name))
+    // Points of the curve are compared with nothing, which is most of the work; resamples of one seed are the same.
+    const points = this.#curve.flatMap((arm) => summarise(this.#rows, [arm], seed))
+    const summaries = [...summarise(this.#rows, compared, seed), ...points]
     const roundsOf = (name: string) =>
       roundSurvival(this.#rows.filter(({ arm }) => arm === name).map(({ rounds }) => rounds))
     const definitions = new Map(arms.map(({ name, definition }) => [name, definition]))
     const told = summaries.map((summary) => {
       return { ...summary, kind: kindOf(definitions.get(summary.policy) as string), rounds: roundsOf(summary.policy) }
     })
-    const onCurve = new Set(this.#curve.map(({ name }) => name))
     const reference = this.#reference?.name ?? null
     const { options, ...made } = recordingFacts(header)
     return {
