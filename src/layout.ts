@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import type { ModelFacts, NativeDevice } from './binding.js'
 import { bytesText } from './bytes.js'
 import { type Rung, toBlock } from './ladder.js'
@@ -13,7 +14,10 @@ export const maxStreams = 256
 export interface LayoutFacts {
   readonly asked: 'auto' | Layout
   readonly gpu: boolean
-  /** Whether llama.cpp's attention on the CPU may take rows in tiles: it does so for cells that are no blocks of integers. */
+  /**
+   * Whether llama.cpp's attention on the CPU may take rows in tiles to advantage: it takes them where cells are no blocks of
+   * integers, and with two threads a unified cache was measured to be half as fast as streams all the same (bench/results).
+   */
   readonly tiles: boolean
   /** Heads of queries for each of keys and values: 4 in Llama 3. */
   readonly headsPerKv: number
@@ -21,7 +25,7 @@ export interface LayoutFacts {
   readonly shared: boolean
 }
 
-type LayoutOptions = Pick<ResolvedOpenOptions, 'layout' | 'gpuLayers' | 'kvType' | 'flashAttention'>
+type LayoutOptions = Pick<ResolvedOpenOptions, 'layout' | 'gpuLayers' | 'kvType' | 'flashAttention' | 'threads'>
 
 interface Race {
   readonly n: number
@@ -33,8 +37,8 @@ interface Race {
 /** Rows of queries that llama.cpp's kernels hold against a cell that they read once, for CUDA and in tiles on the CPU. */
 const tileRows = 64
 
-/** Cells in all for each that a candidate reads, below which tiles are faster on the CPU: 4.8 was measured, and 8 was not. */
-const tiledCells = 5
+/** Cells in all for each that a candidate reads, below which tiles are faster on the CPU: at 5.3 they were, at 8 they were not. */
+const tiledCells = 6
 
 /** Why a race cannot be written in a unified cache, whatever its memory; null where it can. */
 export function barTo({ n, deterministic }: Race): string | null {
@@ -79,12 +83,13 @@ export function comparison(race: Race, bytesPerCell: number): string {
 
 /** Of a model on these devices. */
 export function layoutFacts(
-  { layout: asked, gpuLayers, kvType, flashAttention }: LayoutOptions,
+  { layout: asked, gpuLayers, kvType, flashAttention, threads }: LayoutOptions,
   { heads, headsKv }: Pick<ModelFacts, 'heads' | 'headsKv'>,
   devices: readonly NativeDevice[],
   shared: boolean
 ): LayoutFacts {
   const gpu = gpuLayers !== 0 && devices.some(({ type }) => type === 'gpu')
-  const tiles = flashAttention !== 'off' && (kvType === 'f16' || kvType === 'f32')
+  const alone = (threads === 0 ? availableParallelism() : threads) === 1
+  const tiles = alone && flashAttention !== 'off' && (kvType === 'f16' || kvType === 'f32')
   return { asked, gpu, tiles, headsPerKv: Math.max(1, heads / Math.max(1, headsKv)), shared }
 }

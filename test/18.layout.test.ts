@@ -91,11 +91,12 @@ describe('a unified cache', () => {
       { ...device, type: 'gpu' }
     ] as const
     const heads = { heads: 32, headsKv: 8 }
-    expect(layoutFacts(resolveOpen({}), heads, devices, false)).toEqual(gpu)
+    expect(layoutFacts(resolveOpen({ threads: 1 }), heads, devices, false)).toEqual(gpu)
+    expect(layoutFacts(resolveOpen({ threads: 2 }), heads, devices, false).tiles).toBe(false)
     expect(layoutFacts(resolveOpen({ gpuLayers: 0 }), heads, devices, false).gpu).toBe(false)
     expect(layoutFacts(resolveOpen({}), heads, devices.slice(0, 1), false).gpu).toBe(false)
-    expect(layoutFacts(resolveOpen({ kvType: 'q8_0' }), heads, devices, false).tiles).toBe(false)
-    expect(layoutFacts(resolveOpen({ flashAttention: 'off' }), heads, devices, false).tiles).toBe(false)
+    expect(layoutFacts(resolveOpen({ threads: 1, kvType: 'q8_0' }), heads, devices, false).tiles).toBe(false)
+    expect(layoutFacts(resolveOpen({ threads: 1, flashAttention: 'off' }), heads, devices, false).tiles).toBe(false)
   })
 
   it('is nobody’s but of the race it was made for', () => {

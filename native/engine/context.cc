@@ -25,7 +25,7 @@ constexpr int kMaxThreads = 512;  // ggml's GGML_MAX_N_THREADS
 // tile only where no row of it reads any of its cells; below, it leaves out each cell that a row does not read.
 constexpr std::uint32_t kTiledRows = 64;
 // Cells in all for each that a branch reads, below which tiles are faster all the same (bench/results, layouts).
-constexpr int kTiledCells = 5;
+constexpr int kTiledCells = 6;
 
 llama_flash_attn_type flash_type(const std::string& name) {
   if (name == "auto") return LLAMA_FLASH_ATTN_TYPE_AUTO;
