@@ -427,7 +427,15 @@ interface Arrival {
 /** `threads` as many as compute. */
 function computeOf({ batch, kvType, flashAttention, gpu, ...options }: ResolvedOpenOptions, layout: Layout): Compute {
   const threads = options.threads === 0 ? availableParallelism() : options.threads
-  return { threads, batch, kvType, flashAttention, drawing: drawingOf(options), gpu, layout }
+  return {
+    threads,
+    batch,
+    kvType,
+    flashAttention,
+    drawing: layout === 'unified' ? 'host' : drawingOf(options),
+    gpu,
+    layout
+  }
 }
 
 function expectedOf(lease: Lease, rungs: readonly Rung[], waves: number, facts: ForecastFacts): Expected {

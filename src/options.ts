@@ -73,7 +73,7 @@ export interface OpenOptions extends DownloadOptions {
   readonly layout?: 'auto' | Layout | undefined
   /**
    * Where tokens are drawn: `host` copies all logits out of llama.cpp; `graph` has it make of each row what a draw needs,
-   * so that they stay on the device, but for candidates with top-k, top-p, sampling rules or certainties. Both draw the
+   * so that they stay on the device, but not for candidates with top-k, top-p, sampling rules or certainties, nor in a unified cache. Both draw the
    * same tokens but for rounding. Default `auto`: the host, until a GPU has been measured (`winnow calibrate` does).
    */
   readonly drawing?: 'auto' | 'host' | 'graph' | undefined

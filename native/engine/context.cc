@@ -82,7 +82,8 @@ PoolParams resolve_params(const PoolParams& requested, const ModelFacts& facts) 
   if (params.threads == 0) {
     params.threads = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxThreads);
   }
-  params.drawing = in_graph(requested.drawing) ? "graph" : "host";
+  // Of a unified cache rows may be computed part by part, whose states come back wrong there.
+  params.drawing = in_graph(requested.drawing) && requested.unified_cells == 0 ? "graph" : "host";
   return params;
 }
 

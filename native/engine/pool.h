@@ -60,7 +60,7 @@ struct PoolParams {
   std::string flash_attention = "auto";  // "auto" | "on" | "off"
   // Where tokens are drawn: "host" | "graph" | "auto", which is the host: nowhere was the graph measured to be faster.
   // Of branches whose rules, top-k, top-p or certainties the graph has no part in, the host draws the tokens all the
-  // same.
+  // same, and of a unified cache it draws all.
   std::string drawing = "auto";
   bool states = true;          // keep hidden states (needed to score with a head)
   bool deterministic = false;  // never decode fewer than two rows, so logits do not depend on who else is alive

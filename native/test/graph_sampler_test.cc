@@ -287,13 +287,14 @@ TEST(GraphSampler, DrawsTheSameBitsWhoeverElseIsAlive) {
 }
 
 // There a step of more than 63 rows is computed in parts (context.cc).
-TEST(GraphSampler, DrawsInACacheThatAllShare) {
+TEST(GraphSampler, LeavesACacheThatAllShareToTheHost) {
   ForkParams fork = fork_of(80, 100);
   Agreement agreement;
   for (const Sampling& sampling : {Sampling{}, Sampling{0.8f, 20}}) {
     fork.sampling = sampling;
     PoolParams host = drawing("host", 81), graph = drawing("graph", 81);
     host.unified_cells = graph.unified_cells = 80 * 30;
+    EXPECT_EQ(Pool::create(small(), graph)->params().drawing, "host");
     compare(small(), fork, run(small(), host, fork, 20), run(small(), graph, fork, 20), agreement);
   }
   EXPECT_EQ(agreement.differing, 0);
