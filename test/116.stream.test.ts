@@ -63,8 +63,11 @@ describe('a stream', () => {
       for (let i = 0; i < 40; i++) sent.write(' '.repeat(100_000))
       sent.end()
     }
-    expect(await ask(endlessBody)).toBe(413)
-    expect(await ask((sent) => sent.end('{"prompt":"hi"}'))).toBe(200)
+    // What is left may lie in a buffer on the way or not, as it happens.
+    for (let i = 0; i < 8; i++) {
+      expect(await ask(endlessBody)).toBe(413)
+      expect(await ask((sent) => sent.end('{"prompt":"hi"}'))).toBe(200)
+    }
     agent.destroy()
   })
 

@@ -45,7 +45,7 @@ async function readText(call: Call, limits: ResolvedLimits): Promise<string> {
   } finally {
     clearTimeout(timer)
     undo()
-    // Node reads what is left of a body past whoever has let go of it. One that is slow is let go with its next bytes.
+    // What is left of the body is not ours. One that is slow is let go with its next bytes.
     chunks.return?.(undefined).catch(() => {})
   }
   try {

@@ -8,6 +8,9 @@ export function nodeCall(request: IncomingMessage, response: ServerResponse, pat
     if (response.writableFinished) return
     gone.abort()
   })
+  // Node reads past what is left of a body only where nobody began to read it. Left there, it would hold the connection up
+  // until that is taken for idle and broken off.
+  response.once('finish', () => request.resume())
   return {
     method: request.method ?? 'GET',
     path: path ?? (request.url ?? '/').replace(/[?#].*$/s, ''),
